@@ -1,0 +1,60 @@
+//! What each command does to an ordered view of the keyspace, and what it answers.
+//!
+//! The three languages of Elastickv meet here: [`redis`], [`dynamo`] and [`raw`]. A command is a function over a
+//! [`View`]; it is evaluated by the leader of the group that owns its keys, and what it wrote is replicated as plain
+//! records. Nothing here knows of sockets, groups or clocks.
+
+pub mod dynamo;
+pub mod raw;
+pub mod redis;
+pub mod view;
+
+pub use view::{Order, Record, View, ViewError};
+
+/// A command of any language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A Redis command on named keys.
+    Redis(redis::Invocation),
+    /// One range's part of a Redis command over a database.
+    RedisSpan(redis::Span),
+    /// A RawKV operation.
+    Raw(raw::Operation),
+    /// A DynamoDB operation.
+    Dynamo(dynamo::Operation),
+}
+
+impl Command {
+    /// Whether it may write, whatever its outcome.
+    pub fn writes(&self) -> bool {
+        match self {
+            Command::Redis(invocation) => redis::writes(invocation),
+            Command::RedisSpan(span) => matches!(span.part, redis::SpanPart::Flush { .. }),
+            Command::Raw(operation) => operation.writes(),
+            Command::Dynamo(operation) => operation.writes(),
+        }
+    }
+}
+
+/// What came of a [`Command`], in the same language.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// A RESP value, errors included.
+    Redis(redis::Value),
+    /// Part of an answer over a database.
+    RedisSpan(redis::SpanOutcome),
+    /// A RawKV outcome.
+    Raw(raw::Outcome),
+    /// A DynamoDB outcome, faults included.
+    Dynamo(dynamo::Outcome),
+}
+
+/// Evaluates one command.
+pub async fn run<V: View>(view: &mut V, command: &Command) -> Result<Outcome, ViewError> {
+    Ok(match command {
+        Command::Redis(invocation) => Outcome::Redis(redis::run(view, invocation).await?),
+        Command::RedisSpan(span) => Outcome::RedisSpan(redis::run_span(view, span).await?),
+        Command::Raw(operation) => Outcome::Raw(raw::run(view, operation).await?),
+        Command::Dynamo(operation) => Outcome::Dynamo(dynamo::run(view, operation).await?),
+    })
+}

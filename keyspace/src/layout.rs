@@ -1,0 +1,279 @@
+//! Every key layout of the store, in one enum.
+//!
+//! The first byte says which language owns a key; no language can see or delete another's keys.
+//!
+//! | tag | layout |
+//! | --- | --- |
+//! | `s` | kind · escaped name |
+//! | `k` | escaped user key |
+//! | `r` | slot (u16) · db (u8) · escaped user key · record |
+//! | `d` | table (u32) · hash of the partition key (u16) · escaped partition key · index (u8) · escaped sort key |
+//!
+//! Records of one *lock unit* (a Redis key, a DynamoDB item, a RawKV key) are contiguous and share the unit's key as
+//! a prefix: [`unit_len`]. No encoded key is a prefix of another, so a store may append a version to it.
+
+use crate::codec::{CodecError, Reader, put_bytes};
+use crate::ids::TableId;
+use crate::slot::slot_of;
+
+/// First byte of system keys.
+pub const SYSTEM: u8 = b's';
+/// First byte of RawKV and TransactionalKV keys.
+pub const RAW: u8 = b'k';
+/// First byte of Redis keys.
+pub const REDIS: u8 = b'r';
+/// First byte of DynamoDB keys.
+pub const DYNAMO: u8 = b'd';
+
+/// Number of Redis databases (`SELECT 0` to `SELECT 15`).
+pub const REDIS_DATABASES: u8 = 16;
+
+/// An encoded key, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// What the system remembers about itself.
+    System(SystemKey),
+    /// A key of RawKV or TransactionalKV.
+    Raw {
+        /// As the program named it.
+        user_key: Vec<u8>,
+    },
+    /// A record of a Redis key.
+    Redis {
+        /// Database, below [`REDIS_DATABASES`].
+        db: u8,
+        /// As the client named it; the slot follows from it.
+        user_key: Vec<u8>,
+        /// Which record.
+        record: RedisRecord,
+    },
+    /// A DynamoDB item or index entry.
+    Dynamo {
+        /// Table or global index.
+        table: TableId,
+        /// Order-preserving form of the partition key; the hash follows from it.
+        partition_key: Vec<u8>,
+        /// 0 for the item, else the local index.
+        index: u8,
+        /// Order-preserving form of the sort key; empty where the table has none.
+        sort_key: Vec<u8>,
+    },
+}
+
+/// System records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SystemKey {
+    /// Descriptor of a DynamoDB table, by name.
+    Table {
+        /// Table name.
+        name: String,
+    },
+    /// How many table ids have been given out.
+    TableSequence,
+}
+
+/// A record below a Redis key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisRecord {
+    /// Type, generation, expiry; the value itself for strings.
+    Meta,
+    /// One element of a collection of this generation.
+    Element {
+        /// Generation of the collection that it belongs to.
+        generation: u64,
+        /// Position or name inside the collection, in the collection's own encoding.
+        element: Vec<u8>,
+    },
+}
+
+const SYSTEM_TABLE: u8 = 0x01;
+const SYSTEM_TABLE_SEQUENCE: u8 = 0x02;
+const REDIS_META: u8 = 0x00;
+const REDIS_ELEMENT: u8 = 0x01;
+
+impl Key {
+    /// The bytes that are stored and compared.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Key::System(SystemKey::Table { name }) => table_descriptor(name),
+            Key::System(SystemKey::TableSequence) => vec![SYSTEM, SYSTEM_TABLE_SEQUENCE],
+            Key::Raw { user_key } => raw(user_key),
+            Key::Redis { db, user_key, record: RedisRecord::Meta } => redis_meta(*db, user_key),
+            Key::Redis { db, user_key, record: RedisRecord::Element { generation, element } } => {
+                let mut out = redis_unit(*db, user_key);
+                out.push(REDIS_ELEMENT);
+                out.extend_from_slice(&generation.to_be_bytes());
+                put_bytes(&mut out, element);
+                out
+            }
+            Key::Dynamo { table, partition_key, index, sort_key } => dynamo(*table, partition_key, *index, sort_key),
+        }
+    }
+
+    /// Inverse of [`Key::encode`]; anything else is refused.
+    pub fn decode(bytes: &[u8]) -> Result<Key, CodecError> {
+        let mut reader = Reader::new(bytes);
+        let key = match reader.u8("tag")? {
+            SYSTEM => Key::System(match reader.u8("system kind")? {
+                SYSTEM_TABLE => {
+                    let name = reader.bytes("table name")?;
+                    let name = String::from_utf8(name).map_err(|_| CodecError::Invalid { field: "table name" })?;
+                    SystemKey::Table { name }
+                }
+                SYSTEM_TABLE_SEQUENCE => SystemKey::TableSequence,
+                found => return Err(CodecError::UnknownTag { field: "system kind", found }),
+            }),
+            RAW => Key::Raw { user_key: reader.bytes("user key")? },
+            REDIS => {
+                let (db, user_key) = read_redis_unit(&mut reader)?;
+                let record = match reader.u8("record kind")? {
+                    REDIS_META => RedisRecord::Meta,
+                    REDIS_ELEMENT => RedisRecord::Element {
+                        generation: reader.u64("generation")?,
+                        element: reader.bytes("element")?,
+                    },
+                    found => return Err(CodecError::UnknownTag { field: "record kind", found }),
+                };
+                Key::Redis { db, user_key, record }
+            }
+            DYNAMO => {
+                let table = TableId(reader.u32("table id")?);
+                let hash = reader.u16("partition hash")?;
+                let partition_key = reader.bytes("partition key")?;
+                if hash != partition_hash(&partition_key) {
+                    return Err(CodecError::Invalid { field: "partition hash" });
+                }
+                let index = reader.u8("index id")?;
+                Key::Dynamo { table, partition_key, index, sort_key: reader.bytes("sort key")? }
+            }
+            found => return Err(CodecError::UnknownTag { field: "tag", found }),
+        };
+        reader.finish()?;
+        Ok(key)
+    }
+}
+
+fn read_redis_unit(reader: &mut Reader<'_>) -> Result<(u8, Vec<u8>), CodecError> {
+    let slot = reader.u16("slot")?;
+    let db = reader.u8("database")?;
+    if db >= REDIS_DATABASES {
+        return Err(CodecError::Invalid { field: "database" });
+    }
+    let user_key = reader.bytes("user key")?;
+    if slot != slot_of(&user_key) {
+        return Err(CodecError::Invalid { field: "slot" });
+    }
+    Ok((db, user_key))
+}
+
+/// How many bytes at the front of an encoded key name its lock unit.
+///
+/// Cheap: looks at the structure only, without unescaping or checking slots and hashes.
+pub fn unit_len(key: &[u8]) -> Result<usize, CodecError> {
+    let mut reader = Reader::new(key);
+    match reader.u8("tag")? {
+        SYSTEM | RAW | DYNAMO => Ok(key.len()),
+        REDIS => {
+            reader.array::<3>("slot and database")?;
+            reader.raw_bytes("user key")?;
+            Ok(key.len() - reader.rest().len())
+        }
+        found => Err(CodecError::UnknownTag { field: "tag", found }),
+    }
+}
+
+/// Database of an encoded Redis key; `None` for every other key.
+pub fn redis_db(key: &[u8]) -> Option<u8> {
+    match key {
+        [REDIS, _, _, db, ..] => Some(*db),
+        _ => None,
+    }
+}
+
+/// Encoded key of a RawKV record, which is its own lock unit.
+pub fn raw(user_key: &[u8]) -> Vec<u8> {
+    let mut out = vec![RAW];
+    put_bytes(&mut out, user_key);
+    out
+}
+
+/// Lock unit of a Redis key: the prefix of all its records.
+pub fn redis_unit(db: u8, user_key: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(user_key.len() + 8);
+    out.push(REDIS);
+    out.extend_from_slice(&slot_of(user_key).to_be_bytes());
+    out.push(db);
+    put_bytes(&mut out, user_key);
+    out
+}
+
+/// Encoded key of the meta record of a Redis key.
+pub fn redis_meta(db: u8, user_key: &[u8]) -> Vec<u8> {
+    let mut out = redis_unit(db, user_key);
+    out.push(REDIS_META);
+    out
+}
+
+/// First possible key of a Redis slot; `slot` may be [`crate::slot::SLOTS`], the end of the last one.
+pub fn redis_slot(slot: u16) -> Vec<u8> {
+    let mut out = vec![REDIS];
+    out.extend_from_slice(&slot.to_be_bytes());
+    out
+}
+
+/// First possible key of one database inside a Redis slot.
+pub fn redis_slot_db(slot: u16, db: u8) -> Vec<u8> {
+    let mut out = redis_slot(slot);
+    out.push(db);
+    out
+}
+
+/// Database and user key, when `key` is the meta record of a Redis key.
+pub fn parse_redis_meta(key: &[u8]) -> Option<(u8, Vec<u8>)> {
+    let mut reader = Reader::new(key);
+    (reader.u8("tag").ok()? == REDIS).then_some(())?;
+    let (db, user_key) = read_redis_unit(&mut reader).ok()?;
+    (reader.rest() == [REDIS_META]).then_some((db, user_key))
+}
+
+/// Encoded key of a DynamoDB item (`index` 0) or local index entry. Both key parts are already order-preserving.
+pub fn dynamo(table: TableId, partition_key: &[u8], index: u8, sort_key: &[u8]) -> Vec<u8> {
+    let mut out = dynamo_hash(table, partition_hash(partition_key));
+    put_bytes(&mut out, partition_key);
+    out.push(index);
+    put_bytes(&mut out, sort_key);
+    out
+}
+
+/// First possible key of a table.
+pub fn dynamo_table(table: TableId) -> Vec<u8> {
+    let mut out = vec![DYNAMO];
+    out.extend_from_slice(&table.0.to_be_bytes());
+    out
+}
+
+/// First possible key of one partition hash of a table.
+pub fn dynamo_hash(table: TableId, hash: u16) -> Vec<u8> {
+    let mut out = dynamo_table(table);
+    out.extend_from_slice(&hash.to_be_bytes());
+    out
+}
+
+/// Spreads partitions over a table's key range: the upper half of 32-bit FNV-1a, finalised so that short keys spread.
+pub fn partition_hash(partition_key: &[u8]) -> u16 {
+    let hash = partition_key.iter().fold(0x811C_9DC5_u32, |hash, &b| (hash ^ u32::from(b)).wrapping_mul(0x0100_0193));
+    let mixed = (hash ^ (hash >> 15)).wrapping_mul(0x2C1B_3C6D);
+    (mixed >> 16) as u16
+}
+
+/// Encoded key of a table descriptor.
+pub fn table_descriptor(name: &str) -> Vec<u8> {
+    let mut out = vec![SYSTEM, SYSTEM_TABLE];
+    put_bytes(&mut out, name.as_bytes());
+    out
+}
+
+/// Prefix of all table descriptors, which sort by name.
+pub fn table_descriptors() -> Vec<u8> {
+    vec![SYSTEM, SYSTEM_TABLE]
+}
