@@ -7,6 +7,7 @@
 pub mod dynamo;
 pub mod raw;
 pub mod redis;
+pub mod testing;
 pub mod view;
 
 pub use view::{Order, Record, View, ViewError};
