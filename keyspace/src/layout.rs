@@ -14,7 +14,7 @@
 
 use crate::codec::{CodecError, Reader, put_bytes};
 use crate::ids::TableId;
-use crate::slot::slot_of;
+use crate::slot::{SLOTS, slot_of};
 
 /// First byte of system keys.
 pub const SYSTEM: u8 = b's';
@@ -182,6 +182,60 @@ pub fn unit_len(key: &[u8]) -> Result<usize, CodecError> {
     }
 }
 
+/// Whether a range may start or end at `key`: never inside a lock unit.
+///
+/// True for the beginning of the keyspace, of a language, of a kind of system records, of a Redis slot, of a database
+/// in a slot, of a Redis key (its unit, not one of its records), of a table, of a partition hash or a partition of a
+/// table, and for every full RawKV, system and DynamoDB key. False for everything else, junk included.
+pub fn is_unit_boundary(key: &[u8]) -> bool {
+    read_boundary(key).is_ok_and(|boundary| boundary)
+}
+
+/// `Err` for what breaks off inside a field, `Ok(false)` for what goes on where no boundary may be.
+fn read_boundary(key: &[u8]) -> Result<bool, CodecError> {
+    let mut reader = Reader::new(key);
+    if reader.rest().is_empty() {
+        return Ok(true);
+    }
+    let tag = reader.u8("tag")?;
+    if reader.rest().is_empty() {
+        return Ok(matches!(tag, SYSTEM | RAW | REDIS | DYNAMO));
+    }
+    match tag {
+        SYSTEM if key == table_descriptors() => Ok(true),
+        SYSTEM | RAW => Key::decode(key).map(|_| true),
+        REDIS => {
+            let slot = reader.u16("slot")?;
+            if reader.rest().is_empty() {
+                return Ok(slot <= SLOTS);
+            }
+            let db = reader.u8("database")?;
+            if reader.rest().is_empty() {
+                return Ok(slot < SLOTS && db < REDIS_DATABASES);
+            }
+            let mut unit = Reader::new(&key[1..]);
+            read_redis_unit(&mut unit)?;
+            Ok(unit.rest().is_empty())
+        }
+        DYNAMO => {
+            reader.u32("table id")?;
+            if reader.rest().is_empty() {
+                return Ok(true);
+            }
+            let hash = reader.u16("partition hash")?;
+            if reader.rest().is_empty() {
+                return Ok(true);
+            }
+            let partition_key = reader.bytes("partition key")?;
+            if reader.rest().is_empty() {
+                return Ok(hash == partition_hash(&partition_key));
+            }
+            Key::decode(key).map(|_| true)
+        }
+        _ => Ok(false),
+    }
+}
+
 /// Database of an encoded Redis key; `None` for every other key.
 pub fn redis_db(key: &[u8]) -> Option<u8> {
     match key {
@@ -214,7 +268,7 @@ pub fn redis_meta(db: u8, user_key: &[u8]) -> Vec<u8> {
     out
 }
 
-/// First possible key of a Redis slot; `slot` may be [`crate::slot::SLOTS`], the end of the last one.
+/// First possible key of a Redis slot; `slot` may be [`SLOTS`], the end of the last one.
 pub fn redis_slot(slot: u16) -> Vec<u8> {
     let mut out = vec![REDIS];
     out.extend_from_slice(&slot.to_be_bytes());

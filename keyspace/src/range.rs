@@ -1,5 +1,6 @@
 //! Half-open intervals of encoded keys.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use bytes::Bytes;
@@ -7,7 +8,8 @@ use bytes::Bytes;
 /// `start ≤ key < end`. An empty `start` is the beginning of the keyspace, an `end` of `None` its end.
 ///
 /// Invariant: never empty, `start < end`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Ordered by start, then by end: of two intervals with one start the shorter comes first.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KeyRange {
     start: Bytes,
     end: Option<Bytes>,
@@ -81,6 +83,22 @@ impl KeyRange {
     }
 }
 
+impl Ord for KeyRange {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.start.cmp(&other.start).then_with(|| match (&self.end, &other.end) {
+            (Some(mine), Some(theirs)) => mine.cmp(theirs),
+            // No end is behind every end.
+            (mine, theirs) => mine.is_none().cmp(&theirs.is_none()),
+        })
+    }
+}
+
+impl PartialOrd for KeyRange {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl fmt::Debug for KeyRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{:?}, ", self.start)?;
@@ -91,7 +109,7 @@ impl fmt::Debug for KeyRange {
     }
 }
 
-/// The smallest key above everything that begins with `prefix`; `None` if there is none.
+/// The smallest byte string above everything that begins with `prefix`; `None` if there is none.
 pub fn successor_of_prefix(prefix: &[u8]) -> Option<Bytes> {
     let last = prefix.iter().rposition(|&byte| byte != 0xFF)?;
     let mut end = prefix[..=last].to_vec();
