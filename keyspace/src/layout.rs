@@ -268,6 +268,16 @@ pub fn redis_meta(db: u8, user_key: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Key of the record that stands for a whole lock unit: every change of the unit rewrites it, so its version is the
+/// unit's.
+pub fn version_key(unit: &[u8]) -> Vec<u8> {
+    let mut out = unit.to_vec();
+    if unit.first() == Some(&REDIS) {
+        out.push(REDIS_META);
+    }
+    out
+}
+
 /// First possible key of a Redis slot; `slot` may be [`SLOTS`], the end of the last one.
 pub fn redis_slot(slot: u16) -> Vec<u8> {
     let mut out = vec![REDIS];
