@@ -5,8 +5,12 @@ use keyspace::KeyRange;
 
 use crate::view::{View, ViewError};
 
+pub mod error;
+pub mod table;
 mod value;
 
+pub use error::RedisError;
+pub use table::{DatabaseCommand, GatewayCommand, KeyCommand, Place, Spec, keys, lookup, resolve, writes};
 pub use value::Value;
 
 /// One command as a client sent it.
@@ -85,12 +89,6 @@ pub enum SpanOutcome {
     },
     /// Of `Flush`.
     Flushed,
-}
-
-/// Whether the command may write.
-pub fn writes(invocation: &Invocation) -> bool {
-    let _ = invocation;
-    true
 }
 
 /// Runs one command.

@@ -1,12 +1,14 @@
 //! RESP3 values, of which RESP2's are a part.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 /// What a command answers. Which bytes a client gets depends on the protocol version it asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// `+OK`
-    Simple(&'static str),
+    Simple(Cow<'static, str>),
     /// `-ERR …`: code and sentence.
     Error(String),
     /// `:1`
@@ -40,5 +42,20 @@ pub enum Value {
 
 impl Value {
     /// `+OK`
-    pub const OK: Value = Value::Simple("OK");
+    pub const OK: Value = Value::Simple(Cow::Borrowed("OK"));
+
+    /// `+text`, of a text without line breaks.
+    pub const fn simple(text: &'static str) -> Value {
+        Value::Simple(Cow::Borrowed(text))
+    }
+
+    /// `$…`
+    pub fn bulk(bytes: impl Into<Bytes>) -> Value {
+        Value::Bulk(bytes.into())
+    }
+
+    /// Whether it is an error reply.
+    pub fn is_error(&self) -> bool {
+        matches!(self, Value::Error(_))
+    }
 }

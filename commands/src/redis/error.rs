@@ -1,0 +1,145 @@
+//! What Redis says when it refuses a command: every sentence in one place.
+//!
+//! A refusal is a reply like any other: it reaches the client as [`Value::Error`] and the command has no effect.
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::value::Value;
+
+/// Longest key, in bytes.
+pub const MAX_KEY_BYTES: usize = 64 * 1024;
+/// Longest string value, in bytes.
+pub const MAX_VALUE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Why a command is refused. `Display` is the whole error line, code first, as Redis 7.0 words it.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RedisError {
+    /// The key holds another type than the command works on.
+    #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
+    WrongType,
+    /// Options that are unknown or exclude each other.
+    #[error("ERR syntax error")]
+    Syntax,
+    /// An argument or a stored value that should be a 64-bit integer.
+    #[error("ERR value is not an integer or out of range")]
+    NotAnInteger,
+    /// An argument or a stored value that should be a number.
+    #[error("ERR value is not a valid float")]
+    NotAFloat,
+    /// INCR and its relatives would leave 64 bits.
+    #[error("ERR increment or decrement would overflow")]
+    Overflow,
+    /// DECRBY by the smallest integer, which has no positive counterpart.
+    #[error("ERR decrement would overflow")]
+    DecrementOverflow,
+    /// INCRBYFLOAT has no finite result.
+    #[error("ERR increment would produce NaN or Infinity")]
+    NotFinite,
+    /// SETRANGE before the beginning.
+    #[error("ERR offset is out of range")]
+    OffsetOutOfRange,
+    /// The value would be longer than [`MAX_VALUE_BYTES`].
+    #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
+    StringTooLong,
+    /// A key is longer than [`MAX_KEY_BYTES`]. Redis has no such limit.
+    #[error("ERR key exceeds maximum allowed size (65536 bytes)")]
+    KeyTooLong,
+    /// An expiry that is not positive, or beyond what milliseconds in 64 bits can say.
+    #[error("ERR invalid expire time in '{command}' command")]
+    InvalidExpireTime {
+        /// Name of the command.
+        command: &'static str,
+    },
+    /// EXPIRE and its relatives: an option they do not know.
+    #[error("ERR Unsupported option {option}")]
+    UnsupportedOption {
+        /// As the client wrote it.
+        option: String,
+    },
+    /// EXPIRE and its relatives: NX with another condition.
+    #[error("ERR NX and XX, GT or LT options at the same time are not compatible")]
+    ExpireNxConflict,
+    /// EXPIRE and its relatives: both comparisons.
+    #[error("ERR GT and LT options at the same time are not compatible")]
+    ExpireGtLtConflict,
+    /// SCAN: not a cursor.
+    #[error("ERR invalid cursor")]
+    InvalidCursor,
+    /// Too few or too many arguments.
+    #[error("ERR wrong number of arguments for '{command}' command")]
+    WrongArity {
+        /// Full name of the command: `get`, `client|id`.
+        command: &'static str,
+    },
+    /// No such command.
+    #[error("ERR unknown command '{name}', with args beginning with: {arguments}")]
+    UnknownCommand {
+        /// As the client wrote it, at most 128 bytes.
+        name: String,
+        /// The first arguments, quoted, about 128 bytes.
+        arguments: String,
+    },
+    /// No such subcommand.
+    #[error("ERR unknown subcommand '{name}'. Try {container} HELP.")]
+    UnknownSubcommand {
+        /// As the client wrote it, at most 128 bytes.
+        name: String,
+        /// Name of the command that it was given to, in capitals.
+        container: String,
+    },
+    /// A command reached a place that cannot evaluate it.
+    #[error("ERR '{command}' is not evaluated at the leader of a key")]
+    Misplaced {
+        /// Name of the command.
+        command: &'static str,
+    },
+    /// COMMAND GETKEYS: not a command.
+    #[error("ERR Invalid command specified")]
+    GetKeysUnknownCommand,
+    /// COMMAND GETKEYS: nothing to find.
+    #[error("ERR The command has no key arguments")]
+    GetKeysNoKeys,
+    /// COMMAND GETKEYS: wrong arity.
+    #[error("ERR Invalid number of arguments specified for command")]
+    GetKeysWrongArity,
+}
+
+impl RedisError {
+    /// [`RedisError::UnknownCommand`] for a command line, cut and cleaned as Redis does.
+    pub fn unknown_command(args: &[Bytes]) -> Self {
+        const SHOWN_BYTES: usize = 128;
+        let mut arguments = String::new();
+        for arg in args.iter().skip(1) {
+            if arguments.len() >= SHOWN_BYTES {
+                break;
+            }
+            let room = SHOWN_BYTES - arguments.len();
+            arguments.push_str(&format!("'{}' ", shown(arg, room)));
+        }
+        let name = args.first().map_or_else(String::new, |name| shown(name, SHOWN_BYTES));
+        RedisError::UnknownCommand { name, arguments }
+    }
+
+    /// [`RedisError::UnknownSubcommand`] of `container`.
+    pub fn unknown_subcommand(container: &str, name: &[u8]) -> Self {
+        RedisError::UnknownSubcommand { name: shown(name, 128), container: container.to_ascii_uppercase() }
+    }
+
+    /// [`RedisError::UnsupportedOption`].
+    pub fn unsupported_option(option: &[u8]) -> Self {
+        RedisError::UnsupportedOption { option: shown(option, option.len()) }
+    }
+}
+
+/// Client bytes as they may stand in an error line: at most `limit` bytes of them, no line breaks.
+fn shown(bytes: &[u8], limit: usize) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(limit)]);
+    text.replace(['\r', '\n'], " ")
+}
+
+impl From<RedisError> for Value {
+    fn from(error: RedisError) -> Self {
+        Value::Error(error.to_string())
+    }
+}

@@ -1,0 +1,379 @@
+//! The command table: what is known of each command without running it.
+//!
+//! One entry a command says its arity, where its keys stand, where it is evaluated ([`Place`]) and what COMMAND INFO and
+//! COMMAND DOCS tell of it. The gateway routes by it, the leader dispatches by it, [`super::describe`] prints it. The
+//! facts are those of Redis 7.0's own COMMAND output; a test compares them with a running redis-server.
+//!
+//! What is not in the table does not exist for clients.
+
+use bytes::Bytes;
+
+use super::Invocation;
+use super::error::{MAX_KEY_BYTES, RedisError};
+
+mod connection;
+mod generic;
+mod server;
+mod string;
+
+/// Where a command is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// By the leader of the group that owns its keys.
+    AtLeader(KeyCommand),
+    /// By the gateway alone.
+    AtGateway(GatewayCommand),
+    /// By the leaders of all ranges of the database, led by the gateway: see [`super::database`].
+    OverDatabase(DatabaseCommand),
+    /// Nowhere: only its subcommands are commands. [`resolve`] never answers such an entry.
+    Container,
+}
+
+/// A command on named keys. [`super::run`] has an arm for each.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyCommand {
+    Append,
+    Decr,
+    DecrBy,
+    Del,
+    Exists,
+    Expire,
+    ExpireAt,
+    ExpireTime,
+    Get,
+    GetDel,
+    GetEx,
+    GetRange,
+    GetSet,
+    Incr,
+    IncrBy,
+    IncrByFloat,
+    MGet,
+    MSet,
+    MSetNx,
+    Persist,
+    PExpire,
+    PExpireAt,
+    PExpireTime,
+    PSetEx,
+    PTtl,
+    Set,
+    SetEx,
+    SetNx,
+    SetRange,
+    StrLen,
+    Ttl,
+    Type,
+}
+
+/// A command that concerns the connection or the server.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GatewayCommand {
+    ClientGetName,
+    ClientId,
+    ClientInfo,
+    ClientList,
+    ClientNoEvict,
+    ClientSetInfo,
+    ClientSetName,
+    ConfigGet,
+    /// COMMAND with all its subcommands, and HELP of all containers: [`super::describe::answer`] is the whole of it.
+    Describe,
+    Echo,
+    Hello,
+    Info,
+    Ping,
+    Quit,
+    Select,
+    Time,
+}
+
+/// A command over a whole database. [`super::database::parse`] reads its arguments.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseCommand {
+    DbSize,
+    FlushAll,
+    FlushDb,
+    Keys,
+    RandomKey,
+    Scan,
+}
+
+/// A property of a command, as COMMAND INFO names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flag {
+    /// May change data.
+    Write,
+    /// Never changes data.
+    ReadOnly,
+    /// Refused when memory is short.
+    DenyOom,
+    /// For operators.
+    Admin,
+    /// Not from scripts.
+    NoScript,
+    /// Allowed while a server loads its data.
+    Loading,
+    /// Allowed on a stale replica.
+    Stale,
+    /// Takes constant or logarithmic time.
+    Fast,
+    /// Allowed before authentication.
+    NoAuth,
+    /// Allowed while a script runs too long.
+    AllowBusy,
+}
+
+impl Flag {
+    /// The word in COMMAND INFO.
+    pub fn name(self) -> &'static str {
+        match self {
+            Flag::Write => "write",
+            Flag::ReadOnly => "readonly",
+            Flag::DenyOom => "denyoom",
+            Flag::Admin => "admin",
+            Flag::NoScript => "noscript",
+            Flag::Loading => "loading",
+            Flag::Stale => "stale",
+            Flag::Fast => "fast",
+            Flag::NoAuth => "no_auth",
+            Flag::AllowBusy => "allow_busy",
+        }
+    }
+}
+
+/// Where the keys stand in a command line, whose name has index 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySpec {
+    /// Index of the first key.
+    pub first: usize,
+    /// Index of the last key; negative: counted from the end, -1 is the last argument.
+    pub last: isize,
+    /// From one key to the next.
+    pub step: usize,
+    /// What happens to them, in the words of COMMAND INFO.
+    pub access: &'static [&'static str],
+    /// A remark for readers of COMMAND INFO.
+    pub notes: Option<&'static str>,
+}
+
+impl KeySpec {
+    const fn one(access: &'static [&'static str]) -> Self {
+        Self { first: 1, last: 1, step: 1, access, notes: None }
+    }
+
+    const fn all(access: &'static [&'static str]) -> Self {
+        Self { first: 1, last: -1, step: 1, access, notes: None }
+    }
+
+    const fn every_second(access: &'static [&'static str]) -> Self {
+        Self { first: 1, last: -1, step: 2, access, notes: None }
+    }
+
+    const fn notes(mut self, notes: &'static str) -> Self {
+        self.notes = Some(notes);
+        self
+    }
+}
+
+/// An entry of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// In lower case; of a subcommand with its container: `client|id`.
+    pub name: &'static str,
+    /// Where it is evaluated.
+    pub place: Place,
+    /// Arguments with the name (and the subcommand): exactly so many, or at least so many when negative.
+    pub arity: i32,
+    /// Properties, in COMMAND INFO's order.
+    pub flags: &'static [Flag],
+    /// Where its keys stand; `None`: it has none.
+    pub keys: Option<KeySpec>,
+    /// ACL categories that do not follow from the flags, without `@`.
+    own_categories: &'static [&'static str],
+    /// `string`, `generic`, `connection`, `server`.
+    pub group: &'static str,
+    /// Version of Redis that it came with.
+    pub since: &'static str,
+    /// How its time grows.
+    pub complexity: &'static str,
+    /// One line for people.
+    pub summary: &'static str,
+    /// Arguments in the notation of [`super::syntax`].
+    pub syntax: &'static str,
+    /// Hints for cluster clients, in COMMAND INFO's words.
+    pub tips: &'static [&'static str],
+    /// Since which version it should not be used, and what instead.
+    pub deprecated: Option<(&'static str, &'static str)>,
+    /// In COMMAND INFO's form, in alphabetical order.
+    pub subcommands: &'static [Spec],
+}
+
+impl Spec {
+    /// An entry without keys, subcommands, tips and texts.
+    const fn new(name: &'static str, place: Place, arity: i32, flags: &'static [Flag]) -> Self {
+        Self {
+            name,
+            place,
+            arity,
+            flags,
+            keys: None,
+            own_categories: &[],
+            group: "server",
+            since: "1.0.0",
+            complexity: "O(1)",
+            summary: "",
+            syntax: "",
+            tips: &[],
+            deprecated: None,
+            subcommands: &[],
+        }
+    }
+
+    const fn keys(mut self, keys: KeySpec) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    const fn categories(mut self, own: &'static [&'static str]) -> Self {
+        self.own_categories = own;
+        self
+    }
+
+    const fn group(mut self, group: &'static str) -> Self {
+        self.group = group;
+        self
+    }
+
+    const fn since(mut self, since: &'static str) -> Self {
+        self.since = since;
+        self
+    }
+
+    const fn complexity(mut self, complexity: &'static str) -> Self {
+        self.complexity = complexity;
+        self
+    }
+
+    const fn summary(mut self, summary: &'static str) -> Self {
+        self.summary = summary;
+        self
+    }
+
+    const fn syntax(mut self, syntax: &'static str) -> Self {
+        self.syntax = syntax;
+        self
+    }
+
+    const fn tips(mut self, tips: &'static [&'static str]) -> Self {
+        self.tips = tips;
+        self
+    }
+
+    const fn deprecated(mut self, since: &'static str, instead: &'static str) -> Self {
+        self.deprecated = Some((since, instead));
+        self
+    }
+
+    const fn subcommands(mut self, subcommands: &'static [Spec]) -> Self {
+        self.subcommands = subcommands;
+        self
+    }
+
+    /// Whether it has a property.
+    pub fn has(&self, flag: Flag) -> bool {
+        self.flags.contains(&flag)
+    }
+
+    /// ACL categories without `@`, in Redis' order. Most follow from the flags.
+    pub fn categories_in_order(&self) -> Vec<&'static str> {
+        let implied = |category: &str| match category {
+            "read" => self.has(Flag::ReadOnly),
+            "write" => self.has(Flag::Write),
+            "admin" | "dangerous" => self.has(Flag::Admin),
+            "fast" => self.has(Flag::Fast),
+            "slow" => !self.has(Flag::Fast),
+            _ => false,
+        };
+        const ORDER: [&str; 9] =
+            ["keyspace", "read", "write", "string", "admin", "fast", "slow", "dangerous", "connection"];
+        ORDER.into_iter().filter(|category| self.own_categories.contains(category) || implied(category)).collect()
+    }
+
+    /// The subcommand of this name, in any case of letters.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Spec> {
+        let own = |spec: &&Spec| spec.name.split_once('|').map_or(spec.name, |(_, name)| name);
+        self.subcommands.iter().find(|spec| own(spec).as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+/// The groups of the table, each in alphabetical order.
+const SECTIONS: [&[Spec]; 4] = [string::COMMANDS, generic::COMMANDS, connection::COMMANDS, server::COMMANDS];
+
+/// All commands, subcommands inside their containers.
+pub fn all() -> impl Iterator<Item = &'static Spec> {
+    SECTIONS.into_iter().flatten()
+}
+
+/// The command of this name, in any case of letters; containers too, subcommands not.
+pub fn lookup(name: &[u8]) -> Option<&'static Spec> {
+    // Names are short and a section is ordered: a handful of comparisons, no allocation.
+    SECTIONS.iter().find_map(|section| {
+        let order = |spec: &Spec| spec.name.bytes().cmp(name.iter().map(u8::to_ascii_lowercase));
+        section.binary_search_by(order).ok().map(|index| &section[index])
+    })
+}
+
+/// The command that a command line asks for, subcommands resolved and the number of arguments checked.
+pub fn resolve(args: &[Bytes]) -> Result<&'static Spec, RedisError> {
+    let Some(spec) = args.first().and_then(|name| lookup(name)) else {
+        return Err(RedisError::unknown_command(args));
+    };
+    let spec = match args.get(1) {
+        Some(name) if !spec.subcommands.is_empty() => {
+            spec.subcommand(name).ok_or_else(|| RedisError::unknown_subcommand(spec.name, name))?
+        }
+        _ => spec,
+    };
+    check_arity(spec, args)?;
+    Ok(spec)
+}
+
+/// Whether the number of arguments is one that the command takes.
+pub fn check_arity(spec: &Spec, args: &[Bytes]) -> Result<(), RedisError> {
+    let wanted = spec.arity.unsigned_abs() as usize;
+    let right = if spec.arity < 0 { args.len() >= wanted } else { args.len() == wanted };
+    if right { Ok(()) } else { Err(RedisError::WrongArity { command: spec.name }) }
+}
+
+/// Indexes of the keys in a command line, in the order given; empty for a command without keys.
+///
+/// Refused: a wrong number of arguments, and keys longer than [`MAX_KEY_BYTES`].
+pub fn keys(spec: &Spec, args: &[Bytes]) -> Result<Vec<usize>, RedisError> {
+    check_arity(spec, args)?;
+    let Some(keys) = spec.keys else {
+        return Ok(Vec::new());
+    };
+    let last =
+        if keys.last < 0 { args.len().saturating_sub(keys.last.unsigned_abs()) } else { keys.last.unsigned_abs() };
+    let found: Vec<usize> = (keys.first..=last).step_by(keys.step).collect();
+    match found.iter().all(|&index| args[index].len() <= MAX_KEY_BYTES) {
+        true => Ok(found),
+        false => Err(RedisError::KeyTooLong),
+    }
+}
+
+/// Whether a command may write, as far as its arguments tell; a command line that is refused never writes.
+pub fn writes(invocation: &Invocation) -> bool {
+    let Ok(spec) = resolve(&invocation.args) else {
+        return false;
+    };
+    match spec.place {
+        // Without options GETEX is GET.
+        Place::AtLeader(KeyCommand::GetEx) => invocation.args.len() > 2,
+        _ => spec.has(Flag::Write),
+    }
+}

@@ -1,0 +1,91 @@
+//! Commands about connections.
+
+use super::Flag::*;
+use super::GatewayCommand::*;
+use super::Place::{AtGateway, Container};
+use super::Spec;
+
+/// In alphabetical order.
+pub(super) const COMMANDS: &[Spec] = &[
+    Spec::new("client", Container, -2, &[])
+        .group("connection")
+        .since("2.4.0")
+        .complexity("Depends on subcommand.")
+        .summary("Commands about client connections")
+        .subcommands(&[
+            Spec::new("client|getname", AtGateway(ClientGetName), 2, &[NoScript, Loading, Stale])
+                .categories(&["connection"])
+                .group("connection")
+                .since("2.6.9")
+                .summary("Name of this connection"),
+            Spec::new("client|help", AtGateway(Describe), 2, &[Loading, Stale])
+                .categories(&["connection"])
+                .group("connection")
+                .since("5.0.0")
+                .summary("Lists the subcommands"),
+            Spec::new("client|id", AtGateway(ClientId), 2, &[NoScript, Loading, Stale])
+                .categories(&["connection"])
+                .group("connection")
+                .since("5.0.0")
+                .summary("Number of this connection"),
+            Spec::new("client|info", AtGateway(ClientInfo), 2, &[NoScript, Loading, Stale])
+                .categories(&["connection"])
+                .group("connection")
+                .since("6.2.0")
+                .summary("Describes this connection")
+                .tips(&["nondeterministic_output"]),
+            Spec::new("client|list", AtGateway(ClientList), -2, &[Admin, NoScript, Loading, Stale])
+                .categories(&["connection"])
+                .group("connection")
+                .since("2.4.0")
+                .complexity("O(N) where N is the number of client connections")
+                .summary("Describes all connections to this gateway")
+                .syntax("[TYPE normal_master_replica_pubsub:NORMAL|MASTER|REPLICA|PUBSUB] [ID id:client-id...]")
+                .tips(&["nondeterministic_output"]),
+            Spec::new("client|no-evict", AtGateway(ClientNoEvict), 3, &[Admin, NoScript, Loading, Stale])
+                .categories(&["connection"])
+                .group("connection")
+                .since("7.0.0")
+                .summary("Exempts this connection from eviction")
+                .syntax("enabled:ON|OFF"),
+            // Of Redis 7.2, but client libraries send it to every server.
+            Spec::new("client|setinfo", AtGateway(ClientSetInfo), 4, &[NoScript, Loading, Stale])
+                .categories(&["connection"])
+                .group("connection")
+                .since("7.2.0")
+                .summary("Names the library that made this connection")
+                .syntax("attr:LIB-NAME libname|LIB-VER libver"),
+            Spec::new("client|setname", AtGateway(ClientSetName), 3, &[NoScript, Loading, Stale])
+                .categories(&["connection"])
+                .group("connection")
+                .since("2.6.9")
+                .summary("Names this connection")
+                .syntax("connection-name"),
+        ]),
+    Spec::new("echo", AtGateway(Echo), 2, &[Loading, Stale, Fast])
+        .categories(&["connection"])
+        .group("connection")
+        .summary("Answers its argument")
+        .syntax("message"),
+    Spec::new("hello", AtGateway(Hello), -1, &[NoScript, Loading, Stale, Fast, NoAuth, AllowBusy])
+        .categories(&["connection"])
+        .group("connection")
+        .since("6.0.0")
+        .summary("Chooses the protocol version")
+        .syntax("[arguments:protover [AUTH username password] [SETNAME clientname]]"),
+    Spec::new("ping", AtGateway(Ping), -1, &[Fast])
+        .categories(&["connection"])
+        .group("connection")
+        .summary("Answers PONG or its argument")
+        .syntax("[message]")
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    Spec::new("quit", AtGateway(Quit), -1, &[NoScript, Loading, Stale, Fast, NoAuth, AllowBusy])
+        .categories(&["connection"])
+        .group("connection")
+        .summary("Closes the connection"),
+    Spec::new("select", AtGateway(Select), 2, &[Loading, Stale, Fast])
+        .categories(&["connection"])
+        .group("connection")
+        .summary("Chooses the database of this connection")
+        .syntax("index"),
+];

@@ -1,0 +1,133 @@
+//! Commands on keys of any type.
+
+use super::DatabaseCommand::*;
+use super::Flag::*;
+use super::KeyCommand::*;
+use super::Place::{AtLeader, OverDatabase};
+use super::{KeySpec, Spec};
+
+/// In alphabetical order.
+pub(super) const COMMANDS: &[Spec] = &[
+    Spec::new("del", AtLeader(Del), -2, &[Write])
+        .keys(KeySpec::all(&["RM", "delete"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .complexity("O(N) where N is the number of keys")
+        .summary("Removes keys")
+        .syntax("key...")
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+    Spec::new("exists", AtLeader(Exists), -2, &[ReadOnly, Fast])
+        .keys(KeySpec::all(&["RO"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .complexity("O(N) where N is the number of keys to check")
+        .summary("Counts which of the keys exist")
+        .syntax("key...")
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+    Spec::new("expire", AtLeader(Expire), -3, &[Write, Fast])
+        .keys(KeySpec::one(&["RW", "update"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .summary("Lets a key expire after some seconds")
+        .syntax("key seconds [condition:NX|XX|GT|LT]"),
+    Spec::new("expireat", AtLeader(ExpireAt), -3, &[Write, Fast])
+        .keys(KeySpec::one(&["RW", "update"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .since("1.2.0")
+        .summary("Lets a key expire at a second")
+        .syntax("key unix-time-seconds [condition:NX|XX|GT|LT]"),
+    Spec::new("expiretime", AtLeader(ExpireTime), 2, &[ReadOnly, Fast])
+        .keys(KeySpec::one(&["RO", "access"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .since("7.0.0")
+        .summary("Second at which a key expires")
+        .syntax("key"),
+    Spec::new("keys", OverDatabase(Keys), 2, &[ReadOnly])
+        .categories(&["keyspace", "dangerous"])
+        .group("generic")
+        .complexity("O(N) with N being the number of keys in the database")
+        .summary("Lists the keys that match a pattern")
+        .syntax("pattern")
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
+    Spec::new("persist", AtLeader(Persist), 2, &[Write, Fast])
+        .keys(KeySpec::one(&["RW", "update"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .since("2.2.0")
+        .summary("Lets a key no longer expire")
+        .syntax("key"),
+    Spec::new("pexpire", AtLeader(PExpire), -3, &[Write, Fast])
+        .keys(KeySpec::one(&["RW", "update"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .since("2.6.0")
+        .summary("Lets a key expire after some milliseconds")
+        .syntax("key milliseconds [condition:NX|XX|GT|LT]"),
+    Spec::new("pexpireat", AtLeader(PExpireAt), -3, &[Write, Fast])
+        .keys(KeySpec::one(&["RW", "update"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .since("2.6.0")
+        .summary("Lets a key expire at a millisecond")
+        .syntax("key unix-time-milliseconds [condition:NX|XX|GT|LT]"),
+    Spec::new("pexpiretime", AtLeader(PExpireTime), 2, &[ReadOnly, Fast])
+        .keys(KeySpec::one(&["RO", "access"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .since("7.0.0")
+        .summary("Millisecond at which a key expires")
+        .syntax("key"),
+    Spec::new("pttl", AtLeader(PTtl), 2, &[ReadOnly, Fast])
+        .keys(KeySpec::one(&["RO", "access"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .since("2.6.0")
+        .summary("Milliseconds until a key expires")
+        .syntax("key")
+        .tips(&["nondeterministic_output"]),
+    Spec::new("randomkey", OverDatabase(RandomKey), 1, &[ReadOnly])
+        .categories(&["keyspace"])
+        .group("generic")
+        .summary("Some key of the database")
+        .tips(&["request_policy:all_shards", "nondeterministic_output"]),
+    Spec::new("scan", OverDatabase(Scan), -2, &[ReadOnly])
+        .categories(&["keyspace"])
+        .group("generic")
+        .since("2.8.0")
+        .summary("Lists keys step by step")
+        .syntax("cursor [MATCH pattern] [COUNT count] [TYPE type]")
+        .tips(&["nondeterministic_output", "request_policy:special"]),
+    Spec::new("touch", AtLeader(Exists), -2, &[ReadOnly, Fast])
+        .keys(KeySpec::all(&["RO"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .since("3.2.1")
+        .complexity("O(N) where N is the number of keys that will be touched")
+        .summary("Counts which of the keys exist")
+        .syntax("key...")
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+    Spec::new("ttl", AtLeader(Ttl), 2, &[ReadOnly, Fast])
+        .keys(KeySpec::one(&["RO", "access"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .summary("Seconds until a key expires")
+        .syntax("key")
+        .tips(&["nondeterministic_output"]),
+    Spec::new("type", AtLeader(Type), 2, &[ReadOnly, Fast])
+        .keys(KeySpec::one(&["RO"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .summary("Type of the value of a key")
+        .syntax("key"),
+    Spec::new("unlink", AtLeader(Del), -2, &[Write, Fast])
+        .keys(KeySpec::all(&["RM", "delete"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .since("4.0.0")
+        .complexity("O(N) where N is the number of keys")
+        .summary("Removes keys")
+        .syntax("key...")
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+];

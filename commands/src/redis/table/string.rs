@@ -1,0 +1,157 @@
+//! Commands on strings.
+
+use super::Flag::*;
+use super::KeyCommand::*;
+use super::Place::AtLeader;
+use super::{KeySpec, Spec};
+
+/// In alphabetical order.
+pub(super) const COMMANDS: &[Spec] = &[
+    Spec::new("append", AtLeader(Append), 3, &[Write, DenyOom, Fast])
+        .keys(KeySpec::one(&["RW", "insert"]))
+        .categories(&["string"])
+        .group("string")
+        .since("2.0.0")
+        .summary("Appends to a string, which is created when it is missing")
+        .syntax("key value"),
+    Spec::new("decr", AtLeader(Decr), 2, &[Write, DenyOom, Fast])
+        .keys(KeySpec::one(&["RW", "access", "update"]))
+        .categories(&["string"])
+        .group("string")
+        .summary("Subtracts one from an integer")
+        .syntax("key"),
+    Spec::new("decrby", AtLeader(DecrBy), 3, &[Write, DenyOom, Fast])
+        .keys(KeySpec::one(&["RW", "access", "update"]))
+        .categories(&["string"])
+        .group("string")
+        .summary("Subtracts from an integer")
+        .syntax("key decrement"),
+    Spec::new("get", AtLeader(Get), 2, &[ReadOnly, Fast])
+        .keys(KeySpec::one(&["RO", "access"]))
+        .categories(&["string"])
+        .group("string")
+        .summary("Reads a string")
+        .syntax("key"),
+    Spec::new("getdel", AtLeader(GetDel), 2, &[Write, Fast])
+        .keys(KeySpec::one(&["RW", "access", "delete"]))
+        .categories(&["string"])
+        .group("string")
+        .since("6.2.0")
+        .summary("Reads a string and removes its key")
+        .syntax("key"),
+    Spec::new("getex", AtLeader(GetEx), -2, &[Write, Fast])
+        .keys(KeySpec::one(&["RW", "access", "update"]).notes("RW and UPDATE because it changes the TTL"))
+        .categories(&["string"])
+        .group("string")
+        .since("6.2.0")
+        .summary("Reads a string and changes when it expires")
+        .syntax("key [expiration:EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|PERSIST]"),
+    Spec::new("getrange", AtLeader(GetRange), 4, &[ReadOnly])
+        .keys(KeySpec::one(&["RO", "access"]))
+        .categories(&["string"])
+        .group("string")
+        .since("2.4.0")
+        .complexity("O(N) where N is the length of the returned string")
+        .summary("Reads a part of a string")
+        .syntax("key start end"),
+    Spec::new("getset", AtLeader(GetSet), 3, &[Write, DenyOom, Fast])
+        .keys(KeySpec::one(&["RW", "access", "update"]))
+        .categories(&["string"])
+        .group("string")
+        .summary("Writes a string and answers the one before")
+        .syntax("key value")
+        .deprecated("6.2.0", "`SET` with the `!GET` argument"),
+    Spec::new("incr", AtLeader(Incr), 2, &[Write, DenyOom, Fast])
+        .keys(KeySpec::one(&["RW", "access", "update"]))
+        .categories(&["string"])
+        .group("string")
+        .summary("Adds one to an integer")
+        .syntax("key"),
+    Spec::new("incrby", AtLeader(IncrBy), 3, &[Write, DenyOom, Fast])
+        .keys(KeySpec::one(&["RW", "access", "update"]))
+        .categories(&["string"])
+        .group("string")
+        .summary("Adds to an integer")
+        .syntax("key increment"),
+    Spec::new("incrbyfloat", AtLeader(IncrByFloat), 3, &[Write, DenyOom, Fast])
+        .keys(KeySpec::one(&["RW", "access", "update"]))
+        .categories(&["string"])
+        .group("string")
+        .since("2.6.0")
+        .summary("Adds to a decimal number")
+        .syntax("key increment=double"),
+    Spec::new("mget", AtLeader(MGet), -2, &[ReadOnly, Fast])
+        .keys(KeySpec::all(&["RO", "access"]))
+        .categories(&["string"])
+        .group("string")
+        .complexity("O(N) where N is the number of keys to retrieve")
+        .summary("Reads several strings")
+        .syntax("key...")
+        .tips(&["request_policy:multi_shard"]),
+    Spec::new("mset", AtLeader(MSet), -3, &[Write, DenyOom])
+        .keys(KeySpec::every_second(&["OW", "update"]))
+        .categories(&["string"])
+        .group("string")
+        .since("1.0.1")
+        .complexity("O(N) where N is the number of keys to set")
+        .summary("Writes several strings, all at one moment")
+        .syntax("{key_value:key value}...")
+        .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
+    Spec::new("msetnx", AtLeader(MSetNx), -3, &[Write, DenyOom])
+        .keys(KeySpec::every_second(&["OW", "insert"]))
+        .categories(&["string"])
+        .group("string")
+        .since("1.0.1")
+        .complexity("O(N) where N is the number of keys to set")
+        .summary("Writes several strings if none of the keys exists")
+        .syntax("{key_value:key value}...")
+        .tips(&["request_policy:multi_shard", "response_policy:agg_min"]),
+    Spec::new("psetex", AtLeader(PSetEx), 4, &[Write, DenyOom])
+        .keys(KeySpec::one(&["OW", "update"]))
+        .categories(&["string"])
+        .group("string")
+        .since("2.6.0")
+        .summary("Writes a string that expires after some milliseconds")
+        .syntax("key milliseconds value"),
+    Spec::new("set", AtLeader(Set), -3, &[Write, DenyOom])
+        .keys(KeySpec::one(&["RW", "access", "update", "variable_flags"]).notes("RW and ACCESS due to the optional `GET` argument"))
+        .categories(&["string"])
+        .group("string")
+        .summary("Writes a string, on conditions and with an expiry if asked")
+        .syntax("key value [condition:NX|XX] [GET] [expiration:EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]"),
+    Spec::new("setex", AtLeader(SetEx), 4, &[Write, DenyOom])
+        .keys(KeySpec::one(&["OW", "update"]))
+        .categories(&["string"])
+        .group("string")
+        .since("2.0.0")
+        .summary("Writes a string that expires after some seconds")
+        .syntax("key seconds value"),
+    Spec::new("setnx", AtLeader(SetNx), 3, &[Write, DenyOom, Fast])
+        .keys(KeySpec::one(&["OW", "insert"]))
+        .categories(&["string"])
+        .group("string")
+        .summary("Writes a string if its key does not exist")
+        .syntax("key value"),
+    Spec::new("setrange", AtLeader(SetRange), 4, &[Write, DenyOom])
+        .keys(KeySpec::one(&["RW", "update"]))
+        .categories(&["string"])
+        .group("string")
+        .since("2.2.0")
+        .summary("Writes over a part of a string")
+        .syntax("key offset value"),
+    Spec::new("strlen", AtLeader(StrLen), 2, &[ReadOnly, Fast])
+        .keys(KeySpec::one(&["RO"]))
+        .categories(&["string"])
+        .group("string")
+        .since("2.2.0")
+        .summary("Length of a string")
+        .syntax("key"),
+    Spec::new("substr", AtLeader(GetRange), 4, &[ReadOnly])
+        .keys(KeySpec::one(&["RO", "access"]))
+        .categories(&["string"])
+        .group("string")
+        .complexity("O(N) where N is the length of the returned string")
+        .summary("Reads a part of a string")
+        .syntax("key start end")
+        .deprecated("2.0.0", "`GETRANGE`"),
+];
