@@ -5,10 +5,15 @@ use keyspace::KeyRange;
 
 use crate::view::{View, ViewError};
 
+pub mod cursor;
+pub mod database;
 pub mod error;
+mod number;
+mod record;
 pub mod table;
 mod value;
 
+pub use database::DatabaseRequest;
 pub use error::RedisError;
 pub use table::{DatabaseCommand, GatewayCommand, KeyCommand, Place, Spec, keys, lookup, resolve, writes};
 pub use value::Value;
