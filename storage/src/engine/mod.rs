@@ -3,6 +3,12 @@
 //! Two implementations behave alike: [`rocks`] on RocksDB, and [`memory`], which can forget what was not synced the
 //! way a crash does. The engine knows neither Raft nor commands nor versions.
 
+pub mod memory;
+pub mod rocks;
+
+#[cfg(test)]
+mod conformance;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +40,14 @@ pub enum EngineError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+/// What a failure of the file system means to a caller of the engine.
+pub(crate) fn file_error(operation: &'static str, error: &std::io::Error) -> EngineError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => EngineError::DiskFull { operation },
+        _ => EngineError::Io { operation, reason: error.to_string() },
+    }
 }
 
 /// Changes that become visible and durable together.
@@ -89,6 +103,11 @@ pub trait Cursor: Send {
 pub trait Snapshot: Send + Sync {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
+    /// The first key of `start ≤ key < end` and its value.
+    ///
+    /// The way to the newest version of a record: where both bounds share the part of a data key before its version,
+    /// filters skip the files that cannot hold it.
+    fn first(&self, start: &[u8], end: &[u8]) -> Result<Option<(Bytes, Bytes)>, EngineError>;
     /// A cursor over `start ≤ key < end`; it never leaves these bounds.
     fn cursor<'a>(&'a self, start: &[u8], end: &[u8]) -> Box<dyn Cursor + 'a>;
 }
