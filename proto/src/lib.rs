@@ -1,7 +1,24 @@
 //! The contract between the tiers.
 //!
-//! [`wire`] is generated from the `.proto` files in `proto/proto`. Wire types stop at the door of a tier: [`route`]
-//! and its neighbours turn them into the types of `keyspace` and refuse junk.
+//! [`wire`] is generated from the `.proto` files in `proto/proto`. Wire types stop at the door of a tier: the other
+//! modules turn them into the types of `keyspace` and refuse junk ([`WireError`]), so that inside everything is valid.
+//!
+//! - [`identity`]: versions, request ids and the ids that must not be zero,
+//! - [`route`]: ranges as replicas report them and as the public API shows them, snapshots and deltas of the catalog,
+//! - [`refusal`]: the closed set of reasons for which a group does not answer a request, and which of them to retry,
+//! - [`status`]: the typed detail that rides on every gRPC error.
+//!
+//! Commands and their answers are not here: what they mean is known to the tiers that evaluate and parse them.
+
+pub mod identity;
+pub mod refusal;
+pub mod route;
+pub mod status;
+mod wire_error;
+
+pub use refusal::{NotExecutedReason, Refusal};
+pub use status::{Fault, FaultCode};
+pub use wire_error::WireError;
 
 /// Generated messages, clients and servers.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
