@@ -1,1 +1,5 @@
-//! placeholder
+//! Placement.
+pub mod catalog;
+pub mod leadership;
+pub mod oracle;
+pub mod plan;
