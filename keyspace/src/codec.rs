@@ -51,20 +51,20 @@ const TERMINATOR: u8 = 0x01;
 
 /// Appends `bytes` escaped and terminated.
 pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.reserve(bytes.len() + 2);
-    for &byte in bytes {
-        out.push(byte);
-        if byte == ESCAPE {
-            out.push(ESCAPED_ZERO);
-        }
-    }
+    put_bytes_prefix(out, bytes);
     out.extend_from_slice(&[ESCAPE, TERMINATOR]);
 }
 
-/// Appends `bytes` escaped but not terminated: the smallest encoded string that starts with `bytes` is not below it.
+/// Appends `bytes` escaped but not terminated: every encoded string that starts with `bytes` starts with the result.
 pub fn put_bytes_prefix(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_bytes(out, bytes);
-    out.truncate(out.len() - 2);
+    // Room for the terminator, too.
+    out.reserve(bytes.len() + 2);
+    for run in bytes.split_inclusive(|&byte| byte == ESCAPE) {
+        out.extend_from_slice(run);
+        if run.ends_with(&[ESCAPE]) {
+            out.push(ESCAPED_ZERO);
+        }
+    }
 }
 
 /// Reads fields off the front of an encoded key.
@@ -143,6 +143,74 @@ impl<'a> Reader<'a> {
                 }
                 Some(&found) => return Err(CodecError::BadEscape { found }),
                 None => return Err(CodecError::Truncated { field }),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_bytes(&mut out, bytes);
+        out
+    }
+
+    /// Short strings over the bytes that the escape gives a meaning, and others.
+    fn strings() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop_oneof![Just(0x00), Just(0x01), Just(0xFE), Just(0xFF), any::<u8>()], 0..6)
+    }
+
+    #[test]
+    fn the_encoding_is_the_documented_one() {
+        assert_eq!(encoded(b""), [0x00, 0x01]);
+        assert_eq!(encoded(b"a\0b"), [b'a', 0x00, 0xFF, b'b', 0x00, 0x01]);
+        assert_eq!(encoded(b"\0\0"), [0x00, 0xFF, 0x00, 0xFF, 0x00, 0x01]);
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        let read = |bytes: &'static [u8]| Reader::new(bytes).bytes("name");
+        assert_eq!(read(b"ab"), Err(CodecError::Truncated { field: "name" }));
+        assert_eq!(read(b"ab\0"), Err(CodecError::Truncated { field: "name" }));
+        assert_eq!(read(b"ab\0\x02"), Err(CodecError::BadEscape { found: 2 }));
+        assert_eq!(Reader::new(&[1]).u16("slot"), Err(CodecError::Truncated { field: "slot" }));
+        assert_eq!(Reader::new(&[1, 2]).finish(), Err(CodecError::Trailing { count: 2 }));
+    }
+
+    proptest! {
+        #[test]
+        fn encodings_sort_as_their_strings_and_none_begins_another(a in strings(), b in strings()) {
+            prop_assert_eq!(encoded(&a).cmp(&encoded(&b)), a.cmp(&b));
+            prop_assert!(a == b || !encoded(&b).starts_with(&encoded(&a)));
+        }
+
+        #[test]
+        fn strings_round_trip_with_what_follows(bytes in strings(), behind in strings()) {
+            let key = [encoded(&bytes), behind.clone()].concat();
+            let mut reader = Reader::new(&key);
+            prop_assert_eq!(reader.clone().raw_bytes("name").unwrap(), encoded(&bytes));
+            prop_assert_eq!(reader.bytes("name"), Ok(bytes));
+            prop_assert_eq!(reader.rest(), behind);
+        }
+
+        #[test]
+        fn a_prefix_begins_exactly_the_strings_that_it_begins(prefix in strings(), bytes in strings()) {
+            let mut start = Vec::new();
+            put_bytes_prefix(&mut start, &prefix);
+            prop_assert_eq!(encoded(&bytes).starts_with(&start), bytes.starts_with(&prefix));
+        }
+
+        #[test]
+        fn what_is_read_is_what_would_be_written(junk in strings()) {
+            let mut reader = Reader::new(&junk);
+            if let Ok(bytes) = reader.bytes("name") {
+                prop_assert_eq!([encoded(&bytes), reader.rest().to_vec()].concat(), junk);
             }
         }
     }

@@ -109,3 +109,26 @@ impl fmt::Display for RequestId {
         write!(f, "{:016x}/{}", self.incarnation, self.sequence)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn identities_print_as_operators_write_them() {
+        assert_eq!(Version { e: 7, s: 3 }.to_string(), "7.3");
+        assert_eq!(RequestId { incarnation: 255, sequence: 9 }.to_string(), "00000000000000ff/9");
+        assert_eq!(NodeId(4).to_string(), "4");
+    }
+
+    proptest! {
+        #[test]
+        fn inverted_versions_round_trip_and_sort_newest_first(a: (u64, u64), b: (u64, u64)) {
+            let (a, b) = (Version { e: a.0, s: a.1 }, Version { e: b.0, s: b.1 });
+            prop_assert_eq!(Version::from_inverted(a.to_inverted()), a);
+            prop_assert_eq!(a.to_inverted().cmp(&b.to_inverted()), b.cmp(&a));
+        }
+    }
+}

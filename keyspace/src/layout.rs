@@ -341,3 +341,218 @@ pub fn table_descriptor(name: &str) -> Vec<u8> {
 pub fn table_descriptors() -> Vec<u8> {
     vec![SYSTEM, SYSTEM_TABLE]
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// User keys over few bytes, the escaped ones among them: many begin each other, many share a slot.
+    fn user_keys() -> impl Strategy<Value = Vec<u8>> {
+        let byte = || prop_oneof![Just(0x00), Just(0x01), Just(0xFF), Just(b'a'), Just(b'b')];
+        let tagged = prop::collection::vec(byte(), 0..3).prop_map(|tail| [b"{t}".to_vec(), tail].concat());
+        prop_oneof![prop::collection::vec(byte(), 0..4), tagged, prop::collection::vec(any::<u8>(), 0..8)]
+    }
+
+    fn redis_records() -> impl Strategy<Value = RedisRecord> {
+        let element = (0u64..3, user_keys());
+        prop_oneof![
+            Just(RedisRecord::Meta),
+            element.prop_map(|(generation, element)| RedisRecord::Element { generation, element }),
+        ]
+    }
+
+    fn keys() -> impl Strategy<Value = Key> {
+        prop_oneof![
+            Just(Key::System(SystemKey::TableSequence)),
+            "[a-z]{0,3}".prop_map(|name| Key::System(SystemKey::Table { name })),
+            user_keys().prop_map(|user_key| Key::Raw { user_key }),
+            (0u8..16, user_keys(), redis_records()).prop_map(|(db, user_key, record)| Key::Redis {
+                db,
+                user_key,
+                record
+            }),
+            (0u32..3, user_keys(), 0u8..3, user_keys()).prop_map(|(table, partition_key, index, sort_key)| {
+                Key::Dynamo { table: TableId(table), partition_key, index, sort_key }
+            }),
+        ]
+    }
+
+    fn unit(key: &[u8]) -> &[u8] {
+        &key[..unit_len(key).unwrap()]
+    }
+
+    #[test]
+    fn layouts_are_the_documented_ones() {
+        assert_eq!(raw(b"g"), [b'k', b'g', 0, 1]);
+        // CRC16 of "foo" is 0xAF96, slot 12182.
+        assert_eq!(redis_meta(3, b"foo"), [b"r\x2f\x96\x03foo\0\x01".to_vec(), vec![REDIS_META]].concat());
+        let [high, low] = partition_hash(b"p").to_be_bytes();
+        assert_eq!(dynamo(TableId(7), b"p", 0, b"s"), [b'd', 0, 0, 0, 7, high, low, b'p', 0, 1, 0, b's', 0, 1]);
+        assert_eq!(table_descriptor("t"), [b's', 1, b't', 0, 1]);
+        assert_eq!(Key::System(SystemKey::TableSequence).encode(), [b's', 2]);
+    }
+
+    #[test]
+    fn partition_hashes_never_change_and_spread() {
+        // A stored hash is part of the key: another function would lose the items.
+        assert_eq!([b"", &b"a"[..], b"orders"].map(partition_hash), [0x1AB0, 0x0B2D, 0x2DC3]);
+        let mut quarters = [0; 4];
+        (0..4000).for_each(|n: u32| quarters[usize::from(partition_hash(n.to_string().as_bytes()) >> 14)] += 1);
+        assert!(quarters.iter().all(|&count| (800..1200).contains(&count)), "{quarters:?}");
+    }
+
+    #[test]
+    fn keys_with_a_field_out_of_its_domain_are_refused() {
+        let refused = |key: Vec<u8>| Key::decode(&key).unwrap_err();
+        let mut other_slot = redis_meta(0, b"foo");
+        other_slot[2] ^= 1;
+        assert_eq!(refused(other_slot), CodecError::Invalid { field: "slot" });
+        assert_eq!(refused(redis_meta(16, b"foo")), CodecError::Invalid { field: "database" });
+        let mut other_hash = dynamo(TableId(7), b"p", 0, b"s");
+        other_hash[5] ^= 1;
+        assert_eq!(refused(other_hash), CodecError::Invalid { field: "partition hash" });
+        assert_eq!(refused([raw(b"g"), vec![9]].concat()), CodecError::Trailing { count: 1 });
+        assert_eq!(refused(vec![]), CodecError::Truncated { field: "tag" });
+        assert_eq!(refused(b"x".to_vec()), CodecError::UnknownTag { field: "tag", found: b'x' });
+        assert_eq!(refused(b"s\x09".to_vec()), CodecError::UnknownTag { field: "system kind", found: 9 });
+        assert_eq!(refused(b"s\x01\xff\0\x01".to_vec()), CodecError::Invalid { field: "table name" });
+    }
+
+    #[test]
+    fn ranges_are_cut_between_lock_units_only() {
+        let unit = redis_unit(0, b"foo");
+        let item = dynamo(TableId(7), b"p", 0, b"s");
+        let partition = item[..item.len() - 4].to_vec();
+        let yes: [Vec<u8>; 17] = [
+            vec![],
+            vec![SYSTEM],
+            vec![RAW],
+            vec![REDIS],
+            vec![DYNAMO],
+            table_descriptors(),
+            table_descriptor("orders"),
+            Key::System(SystemKey::TableSequence).encode(),
+            raw(b""),
+            raw(b"g"),
+            redis_slot(0),
+            redis_slot(SLOTS),
+            redis_slot_db(SLOTS - 1, 15),
+            unit.clone(),
+            dynamo_table(TableId(u32::MAX)),
+            dynamo_hash(TableId(7), 0x8000),
+            partition.clone(),
+        ];
+        for key in yes.iter().chain([&item]) {
+            assert!(is_unit_boundary(key), "{key:?}");
+        }
+        let mut other_slot = unit.clone();
+        other_slot[2] ^= 1;
+        let no: [Vec<u8>; 14] = [
+            vec![b'x'],
+            b"s\x09".to_vec(),
+            b"kg".to_vec(),
+            [raw(b"g"), vec![0]].concat(),
+            vec![REDIS, 0],
+            redis_slot(SLOTS + 1),
+            redis_slot_db(SLOTS, 0),
+            redis_slot_db(0, 16),
+            redis_meta(0, b"foo"),
+            unit[..unit.len() - 1].to_vec(),
+            other_slot,
+            vec![DYNAMO, 0, 0],
+            item[..6].to_vec(),
+            [partition, vec![0]].concat(),
+        ];
+        for key in &no {
+            assert!(!is_unit_boundary(key), "{key:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn keys_round_trip(key in keys()) {
+            prop_assert_eq!(Key::decode(&key.encode()), Ok(key));
+        }
+
+        #[test]
+        fn no_key_begins_another(a in keys(), b in keys()) {
+            prop_assert!(a == b || !b.encode().starts_with(&a.encode()));
+        }
+
+        #[test]
+        fn raw_keys_sort_as_their_user_keys(a in user_keys(), b in user_keys()) {
+            prop_assert_eq!(raw(&a).cmp(&raw(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn items_of_a_partition_sort_by_index_and_sort_key(
+            a in (0u8..2, user_keys()), b in (0u8..2, user_keys()), partition in user_keys(),
+        ) {
+            let encode = |(index, sort_key): &(u8, Vec<u8>)| dynamo(TableId(1), &partition, *index, sort_key);
+            prop_assert_eq!(encode(&a).cmp(&encode(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn records_of_a_unit_are_contiguous(
+            db in 0u8..16, user_key in user_keys(), records in prop::collection::vec(redis_records(), 2), other in keys(),
+        ) {
+            let own = redis_unit(db, &user_key);
+            let mut of_unit: Vec<Vec<u8>> = records
+                .into_iter()
+                .map(|record| Key::Redis { db, user_key: user_key.clone(), record }.encode())
+                .collect();
+            of_unit.sort();
+            for key in &of_unit {
+                prop_assert_eq!(unit(key), &own[..]);
+                prop_assert!(*key >= redis_meta(db, &user_key), "the meta record is the first");
+            }
+            let other = other.encode();
+            let between = of_unit[0] < other && other < of_unit[1];
+            prop_assert!(!between || unit(&other) == own, "nothing stands between");
+        }
+
+        #[test]
+        fn a_unit_is_a_boundary_of_itself(key in keys(), bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+            let key = key.encode();
+            prop_assert!(is_unit_boundary(unit(&key)));
+            // Strictly inside a unit there is none: neither any junk nor a part of a key.
+            for inside in (0..=key.len()).map(|n| key[..n].to_vec()).chain([bytes]) {
+                let inside_unit = inside.starts_with(unit(&key)) && inside.len() > unit(&key).len();
+                prop_assert!(!inside_unit || !is_unit_boundary(&inside));
+            }
+        }
+
+        #[test]
+        fn what_is_read_off_a_key_fits_it(key in keys()) {
+            let bytes = key.encode();
+            match key {
+                Key::Redis { db, user_key, record } => {
+                    prop_assert_eq!(redis_db(&bytes), Some(db));
+                    let meta = (record == RedisRecord::Meta).then_some((db, user_key));
+                    prop_assert_eq!(parse_redis_meta(&bytes), meta);
+                }
+                _ => {
+                    prop_assert_eq!(redis_db(&bytes), None);
+                    prop_assert_eq!(parse_redis_meta(&bytes), None);
+                    prop_assert_eq!(unit_len(&bytes), Ok(bytes.len()));
+                }
+            }
+        }
+
+        #[test]
+        fn junk_is_refused_or_is_a_key(
+            tag in prop_oneof![Just(SYSTEM), Just(RAW), Just(REDIS), Just(DYNAMO), any::<u8>()],
+            rest in prop::collection::vec(prop_oneof![0u8..3, Just(0xFF), any::<u8>()], 0..12),
+        ) {
+            let bytes = [vec![tag], rest].concat();
+            if let Ok(key) = Key::decode(&bytes) {
+                prop_assert_eq!(key.encode(), &bytes[..]);
+                prop_assert!(unit_len(&bytes).is_ok());
+            }
+            let _ = (is_unit_boundary(&bytes), unit_len(&bytes), redis_db(&bytes), parse_redis_meta(&bytes));
+        }
+    }
+}

@@ -116,3 +116,83 @@ pub fn successor_of_prefix(prefix: &[u8]) -> Option<Bytes> {
     end[last] += 1;
     Some(end.into())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Short strings over few bytes: intervals of them often touch, overlap and contain each other.
+    fn strings() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop_oneof![Just(0x00), Just(b'a'), Just(b'b'), Just(0xFF)], 0..4)
+    }
+
+    fn ranges() -> impl Strategy<Value = KeyRange> {
+        (strings(), prop::option::of(strings()))
+            .prop_filter_map("empty", |(start, end)| KeyRange::new(start, end.map(Bytes::from)))
+    }
+
+    #[test]
+    fn an_interval_is_never_empty() {
+        assert_eq!(KeyRange::new("b", Some("b".into())), None);
+        assert_eq!(KeyRange::new("b", Some("a".into())), None);
+        assert_eq!(KeyRange::new("", Some("".into())), None);
+        assert_eq!(KeyRange::new("", None), Some(KeyRange::all()));
+    }
+
+    #[test]
+    fn a_prefix_ends_behind_its_last_extension() {
+        assert_eq!(KeyRange::prefix("ab").end().unwrap(), "ac");
+        assert_eq!(KeyRange::prefix(vec![1, 0xFF, 0xFF]).end().unwrap(), &[2u8][..]);
+        assert_eq!(KeyRange::prefix(vec![0xFF]).end(), None);
+        assert_eq!(KeyRange::prefix(""), KeyRange::all());
+    }
+
+    proptest! {
+        #[test]
+        fn contains_is_what_the_bounds_say(range in ranges(), key in strings()) {
+            let below_end = range.end().is_none_or(|end| key < *end);
+            prop_assert_eq!(range.contains(&key), key >= *range.start() && below_end);
+            prop_assert!(range.contains(range.start()));
+        }
+
+        #[test]
+        fn a_prefix_contains_exactly_its_extensions(prefix in strings(), key in strings()) {
+            prop_assert_eq!(KeyRange::prefix(prefix.clone()).contains(&key), key.starts_with(&prefix));
+        }
+
+        #[test]
+        fn the_common_part_has_the_common_keys(a in ranges(), b in ranges(), key in strings()) {
+            let common = a.intersect(&b);
+            let has = common.as_ref().is_some_and(|common| common.contains(&key));
+            prop_assert_eq!(has, a.contains(&key) && b.contains(&key));
+            prop_assert_eq!(&common, &b.intersect(&a));
+            prop_assert_eq!(a.covers(&b), common == Some(b));
+        }
+
+        #[test]
+        fn both_halves_make_the_whole(range in ranges(), at in strings(), key in strings()) {
+            let at = Bytes::from(at);
+            let inside = range.contains(&at) && at != *range.start();
+            match range.split_at(&at) {
+                None => prop_assert!(!inside),
+                Some((left, right)) => {
+                    prop_assert!(inside && left.intersect(&right).is_none() && left < right);
+                    prop_assert!(range.covers(&left) && range.covers(&right));
+                    prop_assert_eq!(range.contains(&key), left.contains(&key) != right.contains(&key));
+                }
+            }
+        }
+
+        #[test]
+        fn of_one_start_the_shorter_comes_first(a in ranges(), b in ranges()) {
+            if a.start() == b.start() && a != b {
+                prop_assert_eq!(a < b, b.covers(&a));
+            } else {
+                prop_assert_eq!(a.cmp(&b), a.start().cmp(b.start()));
+            }
+        }
+    }
+}
