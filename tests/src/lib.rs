@@ -1,1 +1,17 @@
-//! placeholder
+//! Whole clusters under test: real processes, real clients, real faults.
+//!
+//! A test starts a [`cluster::Cluster`], puts [`load::Load`] on its gateways, hurts it (kill -9, pause, stop, full
+//! disk), stops the load and looks at the record: was every acknowledged write kept ([`load::Record::lost_writes`]),
+//! did every register behave as if it were one cell in one memory ([`linear`]), and how long was the longest silence?
+//!
+//! Around it: a blocking RESP client ([`resp`]) that a test can follow step by step, and a gRPC client that knows no
+//! `.proto` file and learns everything by reflection ([`reflect`]), as grpcurl does.
+//!
+//! The processes are the workspace's own binaries. Cargo does not build the binaries of other packages for a test, so
+//! `make test` builds them first; [`cluster::binaries`] says what to type when they are missing.
+
+pub mod cluster;
+pub mod linear;
+pub mod load;
+pub mod reflect;
+pub mod resp;

@@ -1,0 +1,92 @@
+//! The configuration files of a test cluster: only what differs from the defaults of the product.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+pub(super) struct Placement {
+    pub listen: SocketAddr,
+    pub metrics: SocketAddr,
+    pub data: PathBuf,
+    pub groups: usize,
+    pub nodes: usize,
+}
+
+impl Placement {
+    pub fn to_toml(&self) -> String {
+        #[derive(Serialize)]
+        struct File<'a> {
+            listen: SocketAddr,
+            metrics_listen: SocketAddr,
+            data_dir: &'a PathBuf,
+            groups: usize,
+            nodes: usize,
+        }
+        let Self { listen, metrics, data, groups, nodes } = self;
+        write(&File { listen: *listen, metrics_listen: *metrics, data_dir: data, groups: *groups, nodes: *nodes })
+    }
+}
+
+pub(super) struct Storage {
+    pub listen: SocketAddr,
+    pub metrics: SocketAddr,
+    pub data: PathBuf,
+    pub placement: SocketAddr,
+    pub log_keep_entries: Option<u64>,
+}
+
+impl Storage {
+    pub fn to_toml(&self) -> String {
+        #[derive(Serialize)]
+        struct File<'a> {
+            listen: SocketAddr,
+            metrics_listen: SocketAddr,
+            data_dir: &'a PathBuf,
+            placement: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            log_keep_entries: Option<u64>,
+        }
+        let Self { listen, metrics, data, placement, log_keep_entries } = self;
+        write(&File {
+            listen: *listen,
+            metrics_listen: *metrics,
+            data_dir: data,
+            placement: placement.to_string(),
+            log_keep_entries: *log_keep_entries,
+        })
+    }
+}
+
+pub(super) struct Gateway {
+    pub redis: SocketAddr,
+    pub dynamo: SocketAddr,
+    pub grpc: SocketAddr,
+    pub metrics: SocketAddr,
+    pub placement: SocketAddr,
+}
+
+impl Gateway {
+    pub fn to_toml(&self) -> String {
+        #[derive(Serialize)]
+        struct File {
+            redis_listen: SocketAddr,
+            dynamodb_listen: SocketAddr,
+            grpc_listen: SocketAddr,
+            metrics_listen: SocketAddr,
+            placement: String,
+        }
+        let Self { redis, dynamo, grpc, metrics, placement } = self;
+        write(&File {
+            redis_listen: *redis,
+            dynamodb_listen: *dynamo,
+            grpc_listen: *grpc,
+            metrics_listen: *metrics,
+            placement: placement.to_string(),
+        })
+    }
+}
+
+fn write(file: &impl Serialize) -> String {
+    toml::to_string(file).expect("these structs are plain tables")
+}

@@ -1,0 +1,355 @@
+//! A cluster of real processes for a test.
+//!
+//! [`Cluster::builder`] says how many nodes, groups and gateways; [`ClusterBuilder::start`] writes a TOML file for each
+//! process into a directory of its own, starts them on free ports and returns when the cluster serves, which means: a
+//! write and a read of keys all over the keyspace worked through every gateway.
+//!
+//! From then on the test does what it likes to the processes. Dropping the cluster kills what still runs and removes its
+//! files; when the test has failed, the end of every log is printed before. With `ELASTICKV_KEEP=1` the files stay.
+//!
+//! Only one cluster runs on a machine at a time, whatever runs the tests: a locked file sees to that, because several
+//! clusters on two cores make times meaningless.
+
+pub mod binaries;
+mod config;
+pub mod ports;
+mod process;
+
+use std::fs::{self, File, OpenOptions};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use proto::wire::cluster_client::ClusterClient;
+use proto::wire::distribution_client::DistributionClient;
+use proto::wire::{GroupStatus, GroupsRequest, NodeStatus, NodesRequest};
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+pub use self::process::Process;
+use crate::resp::{Connection, Reply};
+
+/// A start on a busy machine takes a few seconds; this only ends a start that hangs.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+/// Enough keys that every group owns some: slots are spread evenly.
+const PROBE_KEYS: usize = 64;
+
+/// What cluster to start.
+#[derive(Debug, Clone)]
+pub struct ClusterBuilder {
+    nodes: usize,
+    groups: usize,
+    gateways: usize,
+    log_keep_entries: Option<u64>,
+    data_directory: Option<(usize, PathBuf)>,
+    directory: PathBuf,
+}
+
+impl ClusterBuilder {
+    /// Storage nodes: 1, or 3 and more. Default 3.
+    pub fn nodes(mut self, nodes: usize) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// Raft groups. Default 3.
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Gateways. Default 1.
+    pub fn gateways(mut self, gateways: usize) -> Self {
+        self.gateways = gateways;
+        self
+    }
+
+    /// How many applied log entries a group keeps for members that are behind. Default: the product's.
+    pub fn log_keep_entries(mut self, entries: u64) -> Self {
+        self.log_keep_entries = Some(entries);
+        self
+    }
+
+    /// Where one node keeps its data, instead of in the cluster's own directory.
+    pub fn data_directory(mut self, node: usize, directory: impl Into<PathBuf>) -> Self {
+        self.data_directory = Some((node, directory.into()));
+        self
+    }
+
+    /// Where the cluster's own directory is made. Default: the system's place for temporary files.
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = directory.into();
+        self
+    }
+
+    /// Starts everything and waits until it serves.
+    pub fn start(self) -> Cluster {
+        let mut cluster = self.prepare();
+        cluster.start_all();
+        cluster.wait_until_serving(START_TIMEOUT);
+        cluster
+    }
+
+    /// Writes the configuration; nothing runs yet.
+    pub fn prepare(self) -> Cluster {
+        let lock = lock_machine();
+        let directory =
+            TempDir::with_prefix_in("elastickv-cluster-", &self.directory).expect("a temporary directory can be made");
+        let root = directory.path().to_owned();
+        let placement_config = config::Placement {
+            listen: ports::free_address(),
+            metrics: ports::free_address(),
+            data: root.join("placement"),
+            groups: self.groups,
+            nodes: self.nodes,
+        };
+        let placement_address = placement_config.listen;
+        let placement = process(&root, "placement", "placement", &["serve"], &placement_config.to_toml());
+        let nodes = (0..self.nodes)
+            .map(|index| {
+                let data = match &self.data_directory {
+                    Some((node, directory)) if *node == index => directory.clone(),
+                    _ => root.join(format!("node-{}", index + 1)),
+                };
+                let config = config::Storage {
+                    listen: ports::free_address(),
+                    metrics: ports::free_address(),
+                    data: data.clone(),
+                    placement: placement_address,
+                    log_keep_entries: self.log_keep_entries,
+                };
+                let name = format!("node-{}", index + 1);
+                let process = process(&root, &name, "elastickv-storage", &[], &config.to_toml());
+                Node { process, address: config.listen, metrics: config.metrics, data }
+            })
+            .collect();
+        let gateways = (0..self.gateways)
+            .map(|index| {
+                let config = config::Gateway {
+                    redis: ports::free_address(),
+                    dynamo: ports::free_address(),
+                    grpc: ports::free_address(),
+                    metrics: ports::free_address(),
+                    placement: placement_address,
+                };
+                let name = format!("gateway-{}", index + 1);
+                let process = process(&root, &name, "elastickv-gateway", &[], &config.to_toml());
+                let config::Gateway { redis, dynamo, grpc, metrics, .. } = config;
+                Gateway { process, redis, dynamo, grpc, metrics }
+            })
+            .collect();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime can be built");
+        Cluster { placement, nodes, gateways, placement_address, runtime, directory: Some(directory), _lock: lock }
+    }
+}
+
+/// One storage node.
+#[derive(Debug)]
+pub struct Node {
+    /// Its process.
+    pub process: Process,
+    /// gRPC of the storage tier.
+    pub address: SocketAddr,
+    /// Metrics and health.
+    pub metrics: SocketAddr,
+    /// Its data directory.
+    pub data: PathBuf,
+}
+
+/// One gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Its process.
+    pub process: Process,
+    /// Redis.
+    pub redis: SocketAddr,
+    /// DynamoDB over HTTP.
+    pub dynamo: SocketAddr,
+    /// gRPC.
+    pub grpc: SocketAddr,
+    /// Metrics and health.
+    pub metrics: SocketAddr,
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The placement.
+    pub placement: Process,
+    /// The storage nodes.
+    pub nodes: Vec<Node>,
+    /// The gateways.
+    pub gateways: Vec<Gateway>,
+    /// gRPC of the placement.
+    pub placement_address: SocketAddr,
+    runtime: tokio::runtime::Runtime,
+    directory: Option<TempDir>,
+    _lock: File,
+}
+
+impl Cluster {
+    /// Three nodes, three groups, one gateway, unless told otherwise.
+    pub fn builder() -> ClusterBuilder {
+        let directory = std::env::temp_dir();
+        ClusterBuilder { nodes: 3, groups: 3, gateways: 1, log_keep_entries: None, data_directory: None, directory }
+    }
+
+    /// Redis of the first gateway.
+    pub fn redis(&self) -> SocketAddr {
+        self.gateways[0].redis
+    }
+
+    /// Redis of every gateway.
+    pub fn all_redis(&self) -> Vec<SocketAddr> {
+        self.gateways.iter().map(|gateway| gateway.redis).collect()
+    }
+
+    /// Starts what does not run, in no particular order: each process waits for the others itself.
+    pub fn start_all(&mut self) {
+        let nodes = self.nodes.iter_mut().map(|node| &mut node.process);
+        let gateways = self.gateways.iter_mut().map(|gateway| &mut gateway.process);
+        for process in std::iter::once(&mut self.placement).chain(nodes).chain(gateways) {
+            if !process.is_running() {
+                process.start();
+            }
+        }
+    }
+
+    /// Waits until keys all over the keyspace can be written and read through every gateway. Gives the time it took.
+    pub fn wait_until_serving(&mut self, timeout: Duration) -> Duration {
+        let begin = Instant::now();
+        for gateway in self.all_redis() {
+            loop {
+                match probe(gateway) {
+                    Ok(()) => break,
+                    Err(problem) => {
+                        self.assert_running();
+                        assert!(begin.elapsed() < timeout, "the cluster does not serve after {timeout:?}: {problem}");
+                        std::thread::sleep(POLL);
+                    }
+                }
+            }
+        }
+        begin.elapsed()
+    }
+
+    /// Groups as the placement knows them.
+    pub fn groups(&self) -> Vec<GroupStatus> {
+        self.block_on(async {
+            let mut client = ClusterClient::new(self.connect_placement().await);
+            client.groups(GroupsRequest {}).await.expect("the placement lists groups").into_inner().groups
+        })
+    }
+
+    /// Nodes as the placement knows them.
+    pub fn node_statuses(&self) -> Vec<NodeStatus> {
+        self.block_on(async {
+            let mut client = ClusterClient::new(self.connect_placement().await);
+            client.nodes(NodesRequest {}).await.expect("the placement lists nodes").into_inner().nodes
+        })
+    }
+
+    /// Index of the node that leads a group, when the placement knows it.
+    pub fn leader_index(&self, group_id: u64) -> Option<usize> {
+        let group = self.groups().into_iter().find(|group| group.group_id == group_id)?;
+        let node = self.node_statuses().into_iter().find(|node| node.node_id == group.leader_node_id)?;
+        self.nodes.iter().position(|candidate| candidate.address.to_string() == node.address)
+    }
+
+    /// A client of the placement's `Distribution`.
+    pub fn distribution(&self) -> DistributionClient<Channel> {
+        self.block_on(async { DistributionClient::new(self.connect_placement().await) })
+    }
+
+    /// Runs a future to its end on the cluster's own runtime.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Looks every 20 ms until `done` says so; panics with `what` when the time is up. Gives the time it took.
+    pub fn wait_for(&self, what: &str, timeout: Duration, mut done: impl FnMut(&Self) -> bool) -> Duration {
+        let begin = Instant::now();
+        while !done(self) {
+            assert!(begin.elapsed() < timeout, "waited {timeout:?} for {what}");
+            std::thread::sleep(POLL);
+        }
+        begin.elapsed()
+    }
+
+    async fn connect_placement(&self) -> Channel {
+        let uri = format!("http://{}", self.placement_address);
+        let endpoint = Channel::from_shared(uri).expect("an address is a valid authority");
+        endpoint.connect().await.expect("the placement accepts connections")
+    }
+
+    /// A process that has ended although nobody told it to is the reason why nothing serves.
+    fn assert_running(&mut self) {
+        let nodes = self.nodes.iter_mut().map(|node| &mut node.process);
+        let gateways = self.gateways.iter_mut().map(|gateway| &mut gateway.process);
+        for process in std::iter::once(&mut self.placement).chain(nodes).chain(gateways) {
+            assert!(process.id().is_none() || process.is_running(), "{} has ended by itself", process.name);
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let nodes = self.nodes.iter().map(|node| &node.process);
+        let gateways = self.gateways.iter().map(|gateway| &gateway.process);
+        if std::thread::panicking() {
+            for process in std::iter::once(&self.placement).chain(nodes).chain(gateways) {
+                eprintln!("\n--- end of the log of {} ---\n{}", process.name, process.log_end());
+            }
+        }
+        if std::env::var_os("ELASTICKV_KEEP").is_some()
+            && let Some(directory) = self.directory.take()
+        {
+            eprintln!("the cluster's files stay in {}", directory.keep().display());
+        }
+    }
+}
+
+/// Writes the configuration of one process and describes how to run it.
+fn process(root: &Path, name: &str, program: &str, arguments: &[&str], config: &str) -> Process {
+    let path = root.join(format!("{name}.toml"));
+    fs::write(&path, config).expect("a configuration can be written");
+    let mut arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    arguments.extend(["--config".to_owned(), path.display().to_string()]);
+    Process::new(name, binaries::binary(program), arguments, root.join(format!("{name}.log")))
+}
+
+/// Writes and reads keys in many slots through one gateway.
+fn probe(gateway: SocketAddr) -> Result<(), String> {
+    let mut connection = Connection::open(gateway, Duration::from_secs(5)).map_err(|error| error.to_string())?;
+    for key in 0..PROBE_KEYS {
+        let key = format!("elastickv-probe:{key}");
+        match connection.call(&["SET", &key, "1", "PX", "1"]).map_err(|error| error.to_string())? {
+            Reply::Status(ok) if ok == "OK" => {}
+            other => return Err(format!("SET {key} answered {other:?}")),
+        }
+        let reply = connection.call(&["GET", &key]).map_err(|error| error.to_string())?;
+        if let Some(sentence) = reply.error() {
+            return Err(format!("GET {key} answered {sentence}"));
+        }
+    }
+    Ok(())
+}
+
+/// Waits for its turn; the lock goes with the file handle, also when the test is killed.
+fn lock_machine() -> File {
+    let path = std::env::temp_dir().join("elastickv-cluster-tests.lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .unwrap_or_else(|error| panic!("{} cannot be opened: {error}", path.display()));
+    file.lock().expect("the lock file can be locked");
+    file
+}
