@@ -1,1 +1,3 @@
-//! placeholder
+//! The gateway: the stateless front tier.
+
+pub mod router;

@@ -1,0 +1,235 @@
+//! The door between the domain and the wire: commands go out, results come in.
+//!
+//! Nothing of `proto::wire` is seen by the callers of the router. Results that make no sense are refused with
+//! [`RouterError::Protocol`]; so the rest of the gateway never meets a half-valid value.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use commands::redis::{Invocation, ScanPosition, Span, SpanOutcome, SpanPart, Value};
+use commands::{Command, Order, Outcome, dynamo, raw};
+use keyspace::slot::SLOTS;
+use keyspace::{KeyRange, Version};
+use proto::wire;
+
+use super::RouterError;
+
+/// Deepest nesting of arrays and maps inside one reply.
+const MAX_DEPTH: usize = 32;
+
+/// The statuses that commands answer most, which therefore cost no allocation.
+const USUAL_STATUSES: [&str; 3] = ["OK", "none", "string"];
+
+/// Bytes of keys and values in a command, roughly.
+pub(super) fn command_bytes(command: &wire::Command) -> usize {
+    use wire::command::Language;
+    match &command.language {
+        Some(Language::Redis(command)) => command.args.iter().map(|arg| arg.len() + 8).sum(),
+        Some(Language::Raw(wire::RawCommand { operation: Some(wire::raw_command::Operation::Put(put)) })) => {
+            put.key.len() + put.value.len()
+        }
+        Some(Language::Dynamo(wire::DynamoCommand {
+            operation: Some(wire::dynamo_command::Operation::PutItem(put)),
+        })) => put.key.len() + put.item.len(),
+        // Names, keys and limits only.
+        Some(Language::RedisSpan(_) | Language::Raw(_) | Language::Dynamo(_)) | None => 0,
+    }
+}
+
+/// A command as storage reads it.
+pub(super) fn command_to_wire(command: Command) -> wire::Command {
+    use wire::command::Language;
+    let language = match command {
+        Command::Redis(Invocation { db, args }) => Language::Redis(wire::RedisCommand { db: u32::from(db), args }),
+        Command::RedisSpan(span) => Language::RedisSpan(span_to_wire(span)),
+        Command::Raw(operation) => Language::Raw(raw_to_wire(operation)),
+        Command::Dynamo(operation) => Language::Dynamo(dynamo_to_wire(operation)),
+    };
+    wire::Command { language: Some(language) }
+}
+
+fn span_to_wire(span: Span) -> wire::RedisSpan {
+    use wire::redis_span::Part;
+    let part = match span.part {
+        SpanPart::Scan { from, count, pattern, type_name } => Part::Scan(wire::RedisScanPart {
+            slot: u32::from(from.slot),
+            above_hash: from.above_hash.unwrap_or_default(),
+            whole_slot: from.above_hash.is_none(),
+            count: clamped(count),
+            has_match: pattern.is_some(),
+            match_pattern: pattern.unwrap_or_default(),
+            type_name: type_name.unwrap_or_default(),
+        }),
+        SpanPart::Count { resume, limit } => {
+            Part::Count(wire::RedisCountPart { resume: resume.unwrap_or_default(), limit: clamped(limit) })
+        }
+        SpanPart::Flush { all_databases } => Part::Flush(wire::RedisFlushPart { all_databases }),
+    };
+    let (start, end) = bounds(&span.range);
+    wire::RedisSpan { db: u32::from(span.db), start, end, part: Some(part) }
+}
+
+fn raw_to_wire(operation: raw::Operation) -> wire::RawCommand {
+    use wire::raw_command::Operation;
+    let operation = match operation {
+        raw::Operation::Put { key, value } => Operation::Put(wire::RawPut { key, value }),
+        raw::Operation::Delete { key } => Operation::Delete(wire::RawDelete { key }),
+        raw::Operation::Get { key } => Operation::Get(wire::RawGet { key }),
+        raw::Operation::Scan { range, order, limit } => {
+            let (start, end) = bounds(&range);
+            Operation::Scan(wire::RawScan {
+                start,
+                end,
+                to_keyspace_end: range.end().is_none(),
+                limit: clamped(limit),
+                reverse: order == Order::Descending,
+            })
+        }
+    };
+    wire::RawCommand { operation: Some(operation) }
+}
+
+fn dynamo_to_wire(operation: dynamo::Operation) -> wire::DynamoCommand {
+    use wire::dynamo_command::Operation;
+    let operation = match operation {
+        dynamo::Operation::CreateTable { name, descriptor } => {
+            Operation::CreateTable(wire::DynamoCreateTable { name, descriptor })
+        }
+        dynamo::Operation::DeleteTable { name } => Operation::DeleteTable(wire::DynamoDeleteTable { name }),
+        dynamo::Operation::DescribeTable { name } => Operation::DescribeTable(wire::DynamoDescribeTable { name }),
+        dynamo::Operation::ListTables { start_after, limit } => {
+            Operation::ListTables(wire::DynamoListTables { start_after, limit: clamped(limit) })
+        }
+        dynamo::Operation::PutItem { key, item, return_old } => {
+            Operation::PutItem(wire::DynamoPutItem { key, item, return_old })
+        }
+        dynamo::Operation::GetItem { key } => Operation::GetItem(wire::DynamoGetItem { key }),
+        dynamo::Operation::DeleteItem { key, return_old } => {
+            Operation::DeleteItem(wire::DynamoDeleteItem { key, return_old })
+        }
+    };
+    wire::DynamoCommand { operation: Some(operation) }
+}
+
+fn bounds(range: &KeyRange) -> (Bytes, Bytes) {
+    (range.start().clone(), range.end().cloned().unwrap_or_default())
+}
+
+/// Limits larger than the wire can say mean the same as the largest it can.
+fn clamped(limit: usize) -> u32 {
+    u32::try_from(limit).unwrap_or(u32::MAX)
+}
+
+/// The results of a request, which must be as many as its commands.
+pub(super) fn outcomes(results: wire::Results, commands: usize) -> Result<Vec<Outcome>, RouterError> {
+    if results.results.len() != commands {
+        return Err(junk(format!("{} results for {commands} commands", results.results.len())));
+    }
+    results.results.into_iter().map(outcome).collect()
+}
+
+fn outcome(result: wire::CommandResult) -> Result<Outcome, RouterError> {
+    use wire::command_result::Language;
+    Ok(match result.language.ok_or_else(|| missing("language of a result"))? {
+        Language::Redis(value) => Outcome::Redis(redis_value(value, 0)?),
+        Language::RedisSpan(part) => Outcome::RedisSpan(span_outcome(part)?),
+        Language::Raw(result) => Outcome::Raw(raw_outcome(result)?),
+        Language::Dynamo(result) => Outcome::Dynamo(dynamo_outcome(result)?),
+    })
+}
+
+fn redis_value(value: wire::RedisValue, depth: usize) -> Result<Value, RouterError> {
+    use wire::redis_value::Kind;
+    if depth > MAX_DEPTH {
+        return Err(junk("a reply is nested too deeply"));
+    }
+    let items = |values: wire::RedisValues| -> Result<Vec<Value>, RouterError> {
+        values.items.into_iter().map(|item| redis_value(item, depth + 1)).collect()
+    };
+    Ok(match value.kind.ok_or_else(|| missing("kind of a Redis value"))? {
+        Kind::Simple(status) => Value::Simple(shared(status)),
+        Kind::Error(error) => Value::Error(error),
+        Kind::Integer(integer) => Value::Integer(integer),
+        Kind::Bulk(bytes) => Value::Bulk(bytes),
+        Kind::Null(wire::Unit {}) => Value::Null,
+        Kind::Array(values) => Value::Array(items(values)?),
+        Kind::NullArray(wire::Unit {}) => Value::NullArray,
+        Kind::Double(double) => Value::Double(double),
+        Kind::Boolean(boolean) => Value::Boolean(boolean),
+        Kind::Map(values) => {
+            let items = items(values)?;
+            if items.len() % 2 != 0 {
+                return Err(junk("a map has a key without a value"));
+            }
+            let mut items = items.into_iter();
+            let mut pairs = Vec::with_capacity(items.len() / 2);
+            while let (Some(key), Some(value)) = (items.next(), items.next()) {
+                pairs.push((key, value));
+            }
+            Value::Map(pairs)
+        }
+        Kind::Set(values) => Value::Set(items(values)?),
+        Kind::BigNumber(digits) => Value::BigNumber(digits),
+        Kind::Verbatim(wire::RedisVerbatim { format, text }) => Value::Verbatim { format, text },
+    })
+}
+
+fn shared(status: String) -> Cow<'static, str> {
+    USUAL_STATUSES.iter().find(|usual| **usual == status).map_or(Cow::Owned(status), |usual| Cow::Borrowed(*usual))
+}
+
+fn span_outcome(result: wire::RedisSpanResult) -> Result<SpanOutcome, RouterError> {
+    use wire::redis_span_result::Part;
+    Ok(match result.part.ok_or_else(|| missing("part of a span result"))? {
+        Part::Scanned(scanned) => {
+            let slot = u16::try_from(scanned.next_slot).ok().filter(|slot| *slot <= SLOTS);
+            let slot = slot.ok_or_else(|| junk(format!("slot {}", scanned.next_slot)))?;
+            let above_hash = (!scanned.next_whole_slot).then_some(scanned.next_above_hash);
+            let next = (!scanned.done).then_some(ScanPosition { slot, above_hash });
+            SpanOutcome::Scanned { keys: scanned.keys, next }
+        }
+        Part::Counted(wire::RedisCounted { keys, resume }) => {
+            SpanOutcome::Counted { keys, resume: Some(resume).filter(|resume| !resume.is_empty()) }
+        }
+        Part::Flushed(wire::Unit {}) => SpanOutcome::Flushed,
+    })
+}
+
+fn raw_outcome(result: wire::RawResult) -> Result<raw::Outcome, RouterError> {
+    use wire::raw_result::Result as Kind;
+    Ok(match result.result.ok_or_else(|| missing("RawKV result"))? {
+        Kind::Written(version) => raw::Outcome::Written(version_from_wire(version)),
+        Kind::Found(wire::RawFound { value, version }) => {
+            let version = version.ok_or_else(|| missing("version of a value"))?;
+            raw::Outcome::Found { value, version: version_from_wire(version) }
+        }
+        Kind::Missing(wire::Unit {}) => raw::Outcome::Missing,
+        Kind::Pairs(wire::RawPairs { pairs, truncated }) => {
+            let pairs = pairs.into_iter().map(|pair| (pair.key, pair.value)).collect();
+            raw::Outcome::Pairs { pairs, truncated }
+        }
+    })
+}
+
+fn dynamo_outcome(result: wire::DynamoResult) -> Result<dynamo::Outcome, RouterError> {
+    use wire::dynamo_result::Result as Kind;
+    Ok(match result.result.ok_or_else(|| missing("DynamoDB result"))? {
+        Kind::Item(item) => dynamo::Outcome::Item(item),
+        Kind::None(wire::Unit {}) => dynamo::Outcome::None,
+        Kind::Table(descriptor) => dynamo::Outcome::Table(descriptor),
+        Kind::Tables(wire::DynamoTableNames { names, more }) => dynamo::Outcome::Tables { names, more },
+        Kind::Fault(wire::DynamoFault { name, message }) => dynamo::Outcome::Fault { name, message },
+    })
+}
+
+fn version_from_wire(version: wire::VersionStamp) -> Version {
+    Version { e: version.e, s: version.s }
+}
+
+fn junk(what: impl Into<String>) -> RouterError {
+    RouterError::Protocol(what.into())
+}
+
+fn missing(what: &str) -> RouterError {
+    junk(format!("{what} is missing"))
+}
