@@ -16,6 +16,7 @@ pub mod routes;
 pub mod slot;
 
 pub use codec::CodecError;
+pub use decimal::{Decimal, DecimalError};
 pub use ids::{Epoch, GroupId, NodeId, RangeId, ReplicaId, RequestId, TableId, Version};
 pub use layout::{Key, RedisRecord, SystemKey};
 pub use range::KeyRange;
