@@ -531,6 +531,7 @@ mod tests {
             match key {
                 Key::Redis { db, user_key, record } => {
                     prop_assert_eq!(redis_db(&bytes), Some(db));
+                    prop_assert_eq!(version_key(unit(&bytes)), redis_meta(db, &user_key));
                     let meta = (record == RedisRecord::Meta).then_some((db, user_key));
                     prop_assert_eq!(parse_redis_meta(&bytes), meta);
                 }
@@ -538,6 +539,7 @@ mod tests {
                     prop_assert_eq!(redis_db(&bytes), None);
                     prop_assert_eq!(parse_redis_meta(&bytes), None);
                     prop_assert_eq!(unit_len(&bytes), Ok(bytes.len()));
+                    prop_assert_eq!(version_key(&bytes), bytes);
                 }
             }
         }
