@@ -1,20 +1,49 @@
 //! Redis commands.
+//!
+//! A command line goes through these steps, the first two in the gateway as well as at the leader:
+//!
+//! 1. [`resolve`] finds it in the one [`table`] and checks the number of arguments;
+//! 2. [`keys`] says where its keys stand, by which it is routed, and [`Place`] who evaluates it;
+//! 3. [`run`] evaluates a command on named keys over a [`View`]; [`run_span`] one range's part of a command over a whole
+//!    database ([`database`] parses those);
+//! 4. what Redis refuses is a [`Value::Error`] with the sentence of [`RedisError`]; only a failing store is a
+//!    [`ViewError`].
+//!
+//! The rules are those of Redis 7.0; `docs/redis.md` lists the differences. Keys expire when the view says so
+//! ([`View::expired`]): nobody looks at a clock here. Expired records are skipped, not removed: they are overwritten,
+//! or reclaimed with the old versions of other keys.
 
 use bytes::Bytes;
 use keyspace::KeyRange;
 
 use crate::view::{View, ViewError};
 
+mod access;
+mod arguments;
+mod counter;
 pub mod cursor;
 pub mod database;
+pub mod describe;
 pub mod error;
+mod expiry;
+mod extended;
+mod generic;
+pub mod glob;
+mod natural;
 mod number;
+mod options;
 mod record;
+mod span;
+mod string;
 pub mod table;
 mod value;
 
+use access::{Database, Fault};
 pub use database::DatabaseRequest;
+use error::MAX_VALUE_BYTES;
 pub use error::RedisError;
+use options::TimeForm;
+pub use span::run_span;
 pub use table::{DatabaseCommand, GatewayCommand, KeyCommand, Place, Spec, keys, lookup, resolve, writes};
 pub use value::Value;
 
@@ -56,7 +85,7 @@ pub enum SpanPart {
     Count {
         /// Encoded key to go on behind.
         resume: Option<Bytes>,
-        /// Stop behind this many keys.
+        /// Stop behind this many keys looked at.
         limit: usize,
     },
     /// Removes every key.
@@ -96,14 +125,63 @@ pub enum SpanOutcome {
     Flushed,
 }
 
-/// Runs one command.
+/// Runs one command on named keys. A command that Redis refuses is a [`Value::Error`] and writes nothing.
 pub async fn run<V: View>(view: &mut V, invocation: &Invocation) -> Result<Value, ViewError> {
-    let _ = (view, invocation);
-    Ok(Value::Null)
+    match evaluate(view, invocation).await {
+        Ok(value) => Ok(value),
+        Err(Fault::Refused(error)) => Ok(error.into()),
+        Err(Fault::View(error)) => Err(error),
+    }
 }
 
-/// Runs one range's part of a command over a database.
-pub async fn run_span<V: View>(view: &mut V, span: &Span) -> Result<SpanOutcome, ViewError> {
-    let _ = (view, span);
-    Ok(SpanOutcome::Flushed)
+async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Value, Fault> {
+    let args = &invocation.args;
+    let spec = resolve(args)?;
+    let Place::AtLeader(command) = spec.place else {
+        return Err(RedisError::Misplaced { command: spec.name }.into());
+    };
+    keys(spec, args)?;
+    if args.iter().any(|arg| arg.len() > MAX_VALUE_BYTES) {
+        return Err(RedisError::StringTooLong.into());
+    }
+    let mut database = Database { db: invocation.db, view };
+    // The arity has been checked: the arguments that the arms index exist.
+    match command {
+        KeyCommand::Append => database.append(&args[1], &args[2]).await,
+        KeyCommand::Decr => database.add(&args[1], -1).await,
+        KeyCommand::DecrBy => database.add(&args[1], counter::negated(&args[2])?).await,
+        KeyCommand::Del => database.del(&args[1..]).await,
+        KeyCommand::Exists => database.count_existing(&args[1..]).await,
+        KeyCommand::Expire => database.expire(spec.name, TimeForm::SECONDS, &args[1], &args[2], &args[3..]).await,
+        KeyCommand::ExpireAt => {
+            database.expire(spec.name, TimeForm::UNIX_SECONDS, &args[1], &args[2], &args[3..]).await
+        }
+        KeyCommand::ExpireTime => database.time_to_live(TimeForm::UNIX_SECONDS, &args[1]).await,
+        KeyCommand::Get => database.get(&args[1]).await,
+        KeyCommand::GetDel => database.getdel(&args[1]).await,
+        KeyCommand::GetEx => database.getex(&args[1], &args[2..]).await,
+        KeyCommand::GetRange => database.getrange(&args[1], &args[2], &args[3]).await,
+        KeyCommand::GetSet => database.getset(&args[1], &args[2]).await,
+        KeyCommand::Incr => database.add(&args[1], 1).await,
+        KeyCommand::IncrBy => database.add(&args[1], number::parse_integer(&args[2])?).await,
+        KeyCommand::IncrByFloat => database.add_float(&args[1], &args[2]).await,
+        KeyCommand::MGet => database.mget(&args[1..]).await,
+        KeyCommand::MSet => database.mset(&args[1..]),
+        KeyCommand::MSetNx => database.msetnx(&args[1..]).await,
+        KeyCommand::Persist => database.persist(&args[1]).await,
+        KeyCommand::PExpire => database.expire(spec.name, TimeForm::MILLISECONDS, &args[1], &args[2], &args[3..]).await,
+        KeyCommand::PExpireAt => {
+            database.expire(spec.name, TimeForm::UNIX_MILLISECONDS, &args[1], &args[2], &args[3..]).await
+        }
+        KeyCommand::PExpireTime => database.time_to_live(TimeForm::UNIX_MILLISECONDS, &args[1]).await,
+        KeyCommand::PSetEx => database.setex(spec.name, TimeForm::MILLISECONDS, &args[1], &args[2], &args[3]),
+        KeyCommand::PTtl => database.time_to_live(TimeForm::MILLISECONDS, &args[1]).await,
+        KeyCommand::Set => database.set(&args[1], &args[2], &args[3..]).await,
+        KeyCommand::SetEx => database.setex(spec.name, TimeForm::SECONDS, &args[1], &args[2], &args[3]),
+        KeyCommand::SetNx => database.setnx(&args[1], &args[2]).await,
+        KeyCommand::SetRange => database.setrange(&args[1], &args[2], &args[3]).await,
+        KeyCommand::StrLen => database.strlen(&args[1]).await,
+        KeyCommand::Ttl => database.time_to_live(TimeForm::SECONDS, &args[1]).await,
+        KeyCommand::Type => database.type_of(&args[1]).await,
+    }
 }

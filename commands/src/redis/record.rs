@@ -13,6 +13,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::error::RedisError;
 use crate::view::ViewError;
 
 /// The format that this module writes.
@@ -42,6 +43,13 @@ impl Content {
     pub fn type_name(&self) -> &'static str {
         match self {
             Content::String(_) => "string",
+        }
+    }
+
+    /// The value, for a command that works on strings only.
+    pub fn into_string(self) -> Result<Bytes, RedisError> {
+        match self {
+            Content::String(value) => Ok(value),
         }
     }
 }

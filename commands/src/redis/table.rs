@@ -9,6 +9,7 @@
 use bytes::Bytes;
 
 use super::Invocation;
+pub use super::arguments::{Argument, Kind};
 use super::error::{MAX_KEY_BYTES, RedisError};
 
 mod connection;
@@ -202,8 +203,8 @@ pub struct Spec {
     pub complexity: &'static str,
     /// One line for people.
     pub summary: &'static str,
-    /// Arguments in the notation of [`super::syntax`].
-    pub syntax: &'static str,
+    /// What follows the name, for people and for completion in their terminals.
+    pub arguments: &'static [Argument],
     /// Hints for cluster clients, in COMMAND INFO's words.
     pub tips: &'static [&'static str],
     /// Since which version it should not be used, and what instead.
@@ -226,7 +227,7 @@ impl Spec {
             since: "1.0.0",
             complexity: "O(1)",
             summary: "",
-            syntax: "",
+            arguments: &[],
             tips: &[],
             deprecated: None,
             subcommands: &[],
@@ -263,8 +264,8 @@ impl Spec {
         self
     }
 
-    const fn syntax(mut self, syntax: &'static str) -> Self {
-        self.syntax = syntax;
+    const fn arguments(mut self, arguments: &'static [Argument]) -> Self {
+        self.arguments = arguments;
         self
     }
 

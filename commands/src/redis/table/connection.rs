@@ -1,5 +1,6 @@
 //! Commands about connections.
 
+use super::super::arguments::{block, integer, one_of, string, token};
 use super::Flag::*;
 use super::GatewayCommand::*;
 use super::Place::{AtGateway, Container};
@@ -40,44 +41,68 @@ pub(super) const COMMANDS: &[Spec] = &[
                 .since("2.4.0")
                 .complexity("O(N) where N is the number of client connections")
                 .summary("Describes all connections to this gateway")
-                .syntax("[TYPE normal_master_replica_pubsub:NORMAL|MASTER|REPLICA|PUBSUB] [ID id:client-id...]")
+                .arguments(&[
+                    one_of(
+                        "normal_master_replica_pubsub",
+                        &[
+                            token("normal", "NORMAL"),
+                            token("master", "MASTER"),
+                            token("replica", "REPLICA"),
+                            token("pubsub", "PUBSUB"),
+                        ],
+                    )
+                    .after("TYPE")
+                    .optional(),
+                    block("id", &[integer("client-id").multiple()]).after("ID").optional(),
+                ])
                 .tips(&["nondeterministic_output"]),
             Spec::new("client|no-evict", AtGateway(ClientNoEvict), 3, &[Admin, NoScript, Loading, Stale])
                 .categories(&["connection"])
                 .group("connection")
                 .since("7.0.0")
                 .summary("Exempts this connection from eviction")
-                .syntax("enabled:ON|OFF"),
+                .arguments(&[one_of("enabled", &[token("on", "ON"), token("off", "OFF")])]),
             // Of Redis 7.2, but client libraries send it to every server.
             Spec::new("client|setinfo", AtGateway(ClientSetInfo), 4, &[NoScript, Loading, Stale])
                 .categories(&["connection"])
                 .group("connection")
                 .since("7.2.0")
                 .summary("Names the library that made this connection")
-                .syntax("attr:LIB-NAME libname|LIB-VER libver"),
+                .arguments(&[one_of(
+                    "attr",
+                    &[string("libname").after("LIB-NAME"), string("libver").after("LIB-VER")],
+                )]),
             Spec::new("client|setname", AtGateway(ClientSetName), 3, &[NoScript, Loading, Stale])
                 .categories(&["connection"])
                 .group("connection")
                 .since("2.6.9")
                 .summary("Names this connection")
-                .syntax("connection-name"),
+                .arguments(&[string("connection-name")]),
         ]),
     Spec::new("echo", AtGateway(Echo), 2, &[Loading, Stale, Fast])
         .categories(&["connection"])
         .group("connection")
         .summary("Answers its argument")
-        .syntax("message"),
+        .arguments(&[string("message")]),
     Spec::new("hello", AtGateway(Hello), -1, &[NoScript, Loading, Stale, Fast, NoAuth, AllowBusy])
         .categories(&["connection"])
         .group("connection")
         .since("6.0.0")
         .summary("Chooses the protocol version")
-        .syntax("[arguments:protover [AUTH username password] [SETNAME clientname]]"),
+        .arguments(&[block(
+            "arguments",
+            &[
+                integer("protover"),
+                block("username_password", &[string("username"), string("password")]).after("AUTH").optional(),
+                string("clientname").after("SETNAME").optional(),
+            ],
+        )
+        .optional()]),
     Spec::new("ping", AtGateway(Ping), -1, &[Fast])
         .categories(&["connection"])
         .group("connection")
         .summary("Answers PONG or its argument")
-        .syntax("[message]")
+        .arguments(&[string("message").optional()])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     Spec::new("quit", AtGateway(Quit), -1, &[NoScript, Loading, Stale, Fast, NoAuth, AllowBusy])
         .categories(&["connection"])
@@ -87,5 +112,5 @@ pub(super) const COMMANDS: &[Spec] = &[
         .categories(&["connection"])
         .group("connection")
         .summary("Chooses the database of this connection")
-        .syntax("index"),
+        .arguments(&[integer("index")]),
 ];

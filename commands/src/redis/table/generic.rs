@@ -1,5 +1,6 @@
 //! Commands on keys of any type.
 
+use super::super::arguments::{EXPIRE_CONDITION, KEY, KEYS, integer, pattern, string, unix_time};
 use super::DatabaseCommand::*;
 use super::Flag::*;
 use super::KeyCommand::*;
@@ -14,7 +15,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         .group("generic")
         .complexity("O(N) where N is the number of keys")
         .summary("Removes keys")
-        .syntax("key...")
+        .arguments(&[KEYS])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     Spec::new("exists", AtLeader(Exists), -2, &[ReadOnly, Fast])
         .keys(KeySpec::all(&["RO"]))
@@ -22,34 +23,34 @@ pub(super) const COMMANDS: &[Spec] = &[
         .group("generic")
         .complexity("O(N) where N is the number of keys to check")
         .summary("Counts which of the keys exist")
-        .syntax("key...")
+        .arguments(&[KEYS])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     Spec::new("expire", AtLeader(Expire), -3, &[Write, Fast])
         .keys(KeySpec::one(&["RW", "update"]))
         .categories(&["keyspace"])
         .group("generic")
         .summary("Lets a key expire after some seconds")
-        .syntax("key seconds [condition:NX|XX|GT|LT]"),
+        .arguments(&[KEY, integer("seconds"), EXPIRE_CONDITION]),
     Spec::new("expireat", AtLeader(ExpireAt), -3, &[Write, Fast])
         .keys(KeySpec::one(&["RW", "update"]))
         .categories(&["keyspace"])
         .group("generic")
         .since("1.2.0")
         .summary("Lets a key expire at a second")
-        .syntax("key unix-time-seconds [condition:NX|XX|GT|LT]"),
+        .arguments(&[KEY, unix_time("unix-time-seconds"), EXPIRE_CONDITION]),
     Spec::new("expiretime", AtLeader(ExpireTime), 2, &[ReadOnly, Fast])
         .keys(KeySpec::one(&["RO", "access"]))
         .categories(&["keyspace"])
         .group("generic")
         .since("7.0.0")
         .summary("Second at which a key expires")
-        .syntax("key"),
+        .arguments(&[KEY]),
     Spec::new("keys", OverDatabase(Keys), 2, &[ReadOnly])
         .categories(&["keyspace", "dangerous"])
         .group("generic")
         .complexity("O(N) with N being the number of keys in the database")
         .summary("Lists the keys that match a pattern")
-        .syntax("pattern")
+        .arguments(&[pattern("pattern")])
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
     Spec::new("persist", AtLeader(Persist), 2, &[Write, Fast])
         .keys(KeySpec::one(&["RW", "update"]))
@@ -57,35 +58,35 @@ pub(super) const COMMANDS: &[Spec] = &[
         .group("generic")
         .since("2.2.0")
         .summary("Lets a key no longer expire")
-        .syntax("key"),
+        .arguments(&[KEY]),
     Spec::new("pexpire", AtLeader(PExpire), -3, &[Write, Fast])
         .keys(KeySpec::one(&["RW", "update"]))
         .categories(&["keyspace"])
         .group("generic")
         .since("2.6.0")
         .summary("Lets a key expire after some milliseconds")
-        .syntax("key milliseconds [condition:NX|XX|GT|LT]"),
+        .arguments(&[KEY, integer("milliseconds"), EXPIRE_CONDITION]),
     Spec::new("pexpireat", AtLeader(PExpireAt), -3, &[Write, Fast])
         .keys(KeySpec::one(&["RW", "update"]))
         .categories(&["keyspace"])
         .group("generic")
         .since("2.6.0")
         .summary("Lets a key expire at a millisecond")
-        .syntax("key unix-time-milliseconds [condition:NX|XX|GT|LT]"),
+        .arguments(&[KEY, unix_time("unix-time-milliseconds"), EXPIRE_CONDITION]),
     Spec::new("pexpiretime", AtLeader(PExpireTime), 2, &[ReadOnly, Fast])
         .keys(KeySpec::one(&["RO", "access"]))
         .categories(&["keyspace"])
         .group("generic")
         .since("7.0.0")
         .summary("Millisecond at which a key expires")
-        .syntax("key"),
+        .arguments(&[KEY]),
     Spec::new("pttl", AtLeader(PTtl), 2, &[ReadOnly, Fast])
         .keys(KeySpec::one(&["RO", "access"]))
         .categories(&["keyspace"])
         .group("generic")
         .since("2.6.0")
         .summary("Milliseconds until a key expires")
-        .syntax("key")
+        .arguments(&[KEY])
         .tips(&["nondeterministic_output"]),
     Spec::new("randomkey", OverDatabase(RandomKey), 1, &[ReadOnly])
         .categories(&["keyspace"])
@@ -97,7 +98,12 @@ pub(super) const COMMANDS: &[Spec] = &[
         .group("generic")
         .since("2.8.0")
         .summary("Lists keys step by step")
-        .syntax("cursor [MATCH pattern] [COUNT count] [TYPE type]")
+        .arguments(&[
+            integer("cursor"),
+            pattern("pattern").after("MATCH").optional(),
+            integer("count").after("COUNT").optional(),
+            string("type").after("TYPE").optional(),
+        ])
         .tips(&["nondeterministic_output", "request_policy:special"]),
     Spec::new("touch", AtLeader(Exists), -2, &[ReadOnly, Fast])
         .keys(KeySpec::all(&["RO"]))
@@ -106,21 +112,21 @@ pub(super) const COMMANDS: &[Spec] = &[
         .since("3.2.1")
         .complexity("O(N) where N is the number of keys that will be touched")
         .summary("Counts which of the keys exist")
-        .syntax("key...")
+        .arguments(&[KEYS])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     Spec::new("ttl", AtLeader(Ttl), 2, &[ReadOnly, Fast])
         .keys(KeySpec::one(&["RO", "access"]))
         .categories(&["keyspace"])
         .group("generic")
         .summary("Seconds until a key expires")
-        .syntax("key")
+        .arguments(&[KEY])
         .tips(&["nondeterministic_output"]),
     Spec::new("type", AtLeader(Type), 2, &[ReadOnly, Fast])
         .keys(KeySpec::one(&["RO"]))
         .categories(&["keyspace"])
         .group("generic")
         .summary("Type of the value of a key")
-        .syntax("key"),
+        .arguments(&[KEY]),
     Spec::new("unlink", AtLeader(Del), -2, &[Write, Fast])
         .keys(KeySpec::all(&["RM", "delete"]))
         .categories(&["keyspace"])
@@ -128,6 +134,6 @@ pub(super) const COMMANDS: &[Spec] = &[
         .since("4.0.0")
         .complexity("O(N) where N is the number of keys")
         .summary("Removes keys")
-        .syntax("key...")
+        .arguments(&[KEYS])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
 ];

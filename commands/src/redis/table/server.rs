@@ -1,5 +1,6 @@
 //! Commands about the server.
 
+use super::super::arguments::{FLUSH_MODE, block, one_of, pattern, string};
 use super::DatabaseCommand::*;
 use super::Flag::*;
 use super::GatewayCommand::*;
@@ -24,7 +25,7 @@ pub(super) const COMMANDS: &[Spec] = &[
                 .since("7.0.0")
                 .complexity("O(N) where N is the number of commands to look up")
                 .summary("Describes commands for people")
-                .syntax("[command-name...]")
+                .arguments(&[string("command-name").optional().multiple()])
                 .tips(&["nondeterministic_output_order"]),
             Spec::new("command|getkeys", AtGateway(Describe), -4, &[Loading, Stale])
                 .categories(&["connection"])
@@ -40,14 +41,23 @@ pub(super) const COMMANDS: &[Spec] = &[
                 .since("2.8.13")
                 .complexity("O(N) where N is the number of commands to look up")
                 .summary("Describes commands for programs")
-                .syntax("[command-name...]")
+                .arguments(&[string("command-name").optional().multiple()])
                 .tips(&["nondeterministic_output_order"]),
             Spec::new("command|list", AtGateway(Describe), -2, &[Loading, Stale])
                 .categories(&["connection"])
                 .since("7.0.0")
                 .complexity("O(N) where N is the total number of Redis commands")
                 .summary("Lists command names")
-                .syntax("[FILTERBY filterby:MODULE module-name|ACLCAT category|PATTERN pattern]")
+                .arguments(&[one_of(
+                    "filterby",
+                    &[
+                        string("module-name").after("MODULE"),
+                        string("category").after("ACLCAT"),
+                        pattern("pattern").after("PATTERN"),
+                    ],
+                )
+                .after("FILTERBY")
+                .optional()])
                 .tips(&["nondeterministic_output_order"]),
         ]),
     Spec::new("config", Container, -2, &[])
@@ -59,7 +69,7 @@ pub(super) const COMMANDS: &[Spec] = &[
                 .since("2.0.0")
                 .complexity("O(N) when N is the number of configuration parameters provided")
                 .summary("Reads settings")
-                .syntax("{parameter:parameter}..."),
+                .arguments(&[block("parameter", &[string("parameter")]).multiple()]),
             Spec::new("config|help", AtGateway(Describe), 2, &[Loading, Stale])
                 .since("5.0.0")
                 .summary("Lists the subcommands"),
@@ -72,18 +82,18 @@ pub(super) const COMMANDS: &[Spec] = &[
         .categories(&["keyspace", "dangerous"])
         .complexity("O(N) where N is the total number of keys in all databases")
         .summary("Removes all keys of all databases")
-        .syntax("[async:ASYNC|SYNC]")
+        .arguments(&[FLUSH_MODE])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     Spec::new("flushdb", OverDatabase(FlushDb), -1, &[Write])
         .categories(&["keyspace", "dangerous"])
         .complexity("O(N) where N is the number of keys in the selected database")
         .summary("Removes all keys of the database")
-        .syntax("[async:ASYNC|SYNC]")
+        .arguments(&[FLUSH_MODE])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     Spec::new("info", AtGateway(Info), -1, &[Loading, Stale])
         .categories(&["dangerous"])
         .summary("Describes the gateway and the cluster")
-        .syntax("[section...]")
+        .arguments(&[string("section").optional().multiple()])
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
     Spec::new("time", AtGateway(Time), 1, &[Loading, Stale, Fast])
         .since("2.6.0")

@@ -1,5 +1,6 @@
 //! Commands on strings.
 
+use super::super::arguments::{KEY, KEYS, PAIRS, VALUE, double, integer, one_of, token, unix_time};
 use super::Flag::*;
 use super::KeyCommand::*;
 use super::Place::AtLeader;
@@ -13,39 +14,52 @@ pub(super) const COMMANDS: &[Spec] = &[
         .group("string")
         .since("2.0.0")
         .summary("Appends to a string, which is created when it is missing")
-        .syntax("key value"),
+        .arguments(&[KEY, VALUE]),
     Spec::new("decr", AtLeader(Decr), 2, &[Write, DenyOom, Fast])
         .keys(KeySpec::one(&["RW", "access", "update"]))
         .categories(&["string"])
         .group("string")
         .summary("Subtracts one from an integer")
-        .syntax("key"),
+        .arguments(&[KEY]),
     Spec::new("decrby", AtLeader(DecrBy), 3, &[Write, DenyOom, Fast])
         .keys(KeySpec::one(&["RW", "access", "update"]))
         .categories(&["string"])
         .group("string")
         .summary("Subtracts from an integer")
-        .syntax("key decrement"),
+        .arguments(&[KEY, integer("decrement")]),
     Spec::new("get", AtLeader(Get), 2, &[ReadOnly, Fast])
         .keys(KeySpec::one(&["RO", "access"]))
         .categories(&["string"])
         .group("string")
         .summary("Reads a string")
-        .syntax("key"),
+        .arguments(&[KEY]),
     Spec::new("getdel", AtLeader(GetDel), 2, &[Write, Fast])
         .keys(KeySpec::one(&["RW", "access", "delete"]))
         .categories(&["string"])
         .group("string")
         .since("6.2.0")
         .summary("Reads a string and removes its key")
-        .syntax("key"),
+        .arguments(&[KEY]),
     Spec::new("getex", AtLeader(GetEx), -2, &[Write, Fast])
         .keys(KeySpec::one(&["RW", "access", "update"]).notes("RW and UPDATE because it changes the TTL"))
         .categories(&["string"])
         .group("string")
         .since("6.2.0")
         .summary("Reads a string and changes when it expires")
-        .syntax("key [expiration:EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|PERSIST]"),
+        .arguments(&[
+            KEY,
+            one_of(
+                "expiration",
+                &[
+                    integer("seconds").after("EX"),
+                    integer("milliseconds").after("PX"),
+                    unix_time("unix-time-seconds").after("EXAT"),
+                    unix_time("unix-time-milliseconds").after("PXAT"),
+                    token("persist", "PERSIST"),
+                ],
+            )
+            .optional(),
+        ]),
     Spec::new("getrange", AtLeader(GetRange), 4, &[ReadOnly])
         .keys(KeySpec::one(&["RO", "access"]))
         .categories(&["string"])
@@ -53,40 +67,40 @@ pub(super) const COMMANDS: &[Spec] = &[
         .since("2.4.0")
         .complexity("O(N) where N is the length of the returned string")
         .summary("Reads a part of a string")
-        .syntax("key start end"),
+        .arguments(&[KEY, integer("start"), integer("end")]),
     Spec::new("getset", AtLeader(GetSet), 3, &[Write, DenyOom, Fast])
         .keys(KeySpec::one(&["RW", "access", "update"]))
         .categories(&["string"])
         .group("string")
         .summary("Writes a string and answers the one before")
-        .syntax("key value")
+        .arguments(&[KEY, VALUE])
         .deprecated("6.2.0", "`SET` with the `!GET` argument"),
     Spec::new("incr", AtLeader(Incr), 2, &[Write, DenyOom, Fast])
         .keys(KeySpec::one(&["RW", "access", "update"]))
         .categories(&["string"])
         .group("string")
         .summary("Adds one to an integer")
-        .syntax("key"),
+        .arguments(&[KEY]),
     Spec::new("incrby", AtLeader(IncrBy), 3, &[Write, DenyOom, Fast])
         .keys(KeySpec::one(&["RW", "access", "update"]))
         .categories(&["string"])
         .group("string")
         .summary("Adds to an integer")
-        .syntax("key increment"),
+        .arguments(&[KEY, integer("increment")]),
     Spec::new("incrbyfloat", AtLeader(IncrByFloat), 3, &[Write, DenyOom, Fast])
         .keys(KeySpec::one(&["RW", "access", "update"]))
         .categories(&["string"])
         .group("string")
         .since("2.6.0")
         .summary("Adds to a decimal number")
-        .syntax("key increment=double"),
+        .arguments(&[KEY, double("increment")]),
     Spec::new("mget", AtLeader(MGet), -2, &[ReadOnly, Fast])
         .keys(KeySpec::all(&["RO", "access"]))
         .categories(&["string"])
         .group("string")
         .complexity("O(N) where N is the number of keys to retrieve")
         .summary("Reads several strings")
-        .syntax("key...")
+        .arguments(&[KEYS])
         .tips(&["request_policy:multi_shard"]),
     Spec::new("mset", AtLeader(MSet), -3, &[Write, DenyOom])
         .keys(KeySpec::every_second(&["OW", "update"]))
@@ -95,7 +109,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         .since("1.0.1")
         .complexity("O(N) where N is the number of keys to set")
         .summary("Writes several strings, all at one moment")
-        .syntax("{key_value:key value}...")
+        .arguments(&[PAIRS])
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
     Spec::new("msetnx", AtLeader(MSetNx), -3, &[Write, DenyOom])
         .keys(KeySpec::every_second(&["OW", "insert"]))
@@ -104,7 +118,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         .since("1.0.1")
         .complexity("O(N) where N is the number of keys to set")
         .summary("Writes several strings if none of the keys exists")
-        .syntax("{key_value:key value}...")
+        .arguments(&[PAIRS])
         .tips(&["request_policy:multi_shard", "response_policy:agg_min"]),
     Spec::new("psetex", AtLeader(PSetEx), 4, &[Write, DenyOom])
         .keys(KeySpec::one(&["OW", "update"]))
@@ -112,46 +126,65 @@ pub(super) const COMMANDS: &[Spec] = &[
         .group("string")
         .since("2.6.0")
         .summary("Writes a string that expires after some milliseconds")
-        .syntax("key milliseconds value"),
+        .arguments(&[KEY, integer("milliseconds"), VALUE]),
     Spec::new("set", AtLeader(Set), -3, &[Write, DenyOom])
-        .keys(KeySpec::one(&["RW", "access", "update", "variable_flags"]).notes("RW and ACCESS due to the optional `GET` argument"))
+        .keys(
+            KeySpec::one(&["RW", "access", "update", "variable_flags"])
+                .notes("RW and ACCESS due to the optional `GET` argument"),
+        )
         .categories(&["string"])
         .group("string")
         .summary("Writes a string, on conditions and with an expiry if asked")
-        .syntax("key value [condition:NX|XX] [GET] [expiration:EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]"),
+        .arguments(&[
+            KEY,
+            VALUE,
+            one_of("condition", &[token("nx", "NX"), token("xx", "XX")]).optional(),
+            token("get", "GET").optional(),
+            one_of(
+                "expiration",
+                &[
+                    integer("seconds").after("EX"),
+                    integer("milliseconds").after("PX"),
+                    unix_time("unix-time-seconds").after("EXAT"),
+                    unix_time("unix-time-milliseconds").after("PXAT"),
+                    token("keepttl", "KEEPTTL"),
+                ],
+            )
+            .optional(),
+        ]),
     Spec::new("setex", AtLeader(SetEx), 4, &[Write, DenyOom])
         .keys(KeySpec::one(&["OW", "update"]))
         .categories(&["string"])
         .group("string")
         .since("2.0.0")
         .summary("Writes a string that expires after some seconds")
-        .syntax("key seconds value"),
+        .arguments(&[KEY, integer("seconds"), VALUE]),
     Spec::new("setnx", AtLeader(SetNx), 3, &[Write, DenyOom, Fast])
         .keys(KeySpec::one(&["OW", "insert"]))
         .categories(&["string"])
         .group("string")
         .summary("Writes a string if its key does not exist")
-        .syntax("key value"),
+        .arguments(&[KEY, VALUE]),
     Spec::new("setrange", AtLeader(SetRange), 4, &[Write, DenyOom])
         .keys(KeySpec::one(&["RW", "update"]))
         .categories(&["string"])
         .group("string")
         .since("2.2.0")
         .summary("Writes over a part of a string")
-        .syntax("key offset value"),
+        .arguments(&[KEY, integer("offset"), VALUE]),
     Spec::new("strlen", AtLeader(StrLen), 2, &[ReadOnly, Fast])
         .keys(KeySpec::one(&["RO"]))
         .categories(&["string"])
         .group("string")
         .since("2.2.0")
         .summary("Length of a string")
-        .syntax("key"),
+        .arguments(&[KEY]),
     Spec::new("substr", AtLeader(GetRange), 4, &[ReadOnly])
         .keys(KeySpec::one(&["RO", "access"]))
         .categories(&["string"])
         .group("string")
         .complexity("O(N) where N is the length of the returned string")
         .summary("Reads a part of a string")
-        .syntax("key start end")
+        .arguments(&[KEY, integer("start"), integer("end")])
         .deprecated("2.0.0", "`GETRANGE`"),
 ];
