@@ -238,7 +238,8 @@ impl Engine for RocksEngine {
     }
 
     fn snapshot(&self) -> Arc<dyn Snapshot> {
-        Arc::new(RocksSnapshot { cell: SnapshotCell::new(self.db.clone(), |db| db.snapshot()) })
+        let cell = SnapshotCell::new(self.db.clone(), |db| db.snapshot());
+        Arc::new(RocksSnapshot { cell, filtered: self.used_for == Use::Data })
     }
 
     fn export(
@@ -312,6 +313,8 @@ self_cell!(
 
 struct RocksSnapshot {
     cell: SnapshotCell,
+    /// The database has filters on records.
+    filtered: bool,
 }
 
 impl RocksSnapshot {
@@ -335,7 +338,7 @@ impl Snapshot for RocksSnapshot {
     }
 
     fn first(&self, start: &[u8], end: &[u8]) -> Result<Option<(Bytes, Bytes)>, EngineError> {
-        let mut iterator = self.iterator(start, end, within_one_record(start, end));
+        let mut iterator = self.iterator(start, end, self.filtered && within_one_record(start, end));
         iterator.seek(start);
         match iterator.item() {
             Some((key, value)) => Ok(Some((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)))),
