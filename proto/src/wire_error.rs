@@ -30,6 +30,14 @@ pub enum WireError {
         /// The message.
         message: &'static str,
     },
+    /// A field holds a value outside its domain.
+    #[error("{message} with an invalid {field}")]
+    Invalid {
+        /// The message.
+        message: &'static str,
+        /// The field.
+        field: &'static str,
+    },
     /// The routes of a snapshot or delta make no map, or do not follow the one held.
     #[error(transparent)]
     Routes(#[from] RouteError),
