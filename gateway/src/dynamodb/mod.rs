@@ -1,0 +1,38 @@
+//! The DynamoDB listener: JSON over HTTP/1.1 and HTTP/2, as AWS SDKs speak it.
+//!
+//! The life of one PutItem:
+//!
+//! 1. [`serve`] accepts the connection, within the bound on connections, and gives it to hyper.
+//! 2. [`exchange`] reads the body, within the bounds on its size and on all bodies together, takes a slot among the
+//!    requests in flight, and finds the operation that `X-Amz-Target` names.
+//! 3. [`items`] reads the request token by token ([`json`], [`attribute`]) and checks it: first what the API declares
+//!    of single fields ([`constraints`]), then the values, then what must hold between them and the table.
+//! 4. [`catalog`] answers the table's descriptor, from memory or from the store.
+//! 5. The item becomes a key and a record (`commands::dynamo`) and goes through [`Store`] to the leader of its key.
+//! 6. The outcome becomes JSON, or a [`fault::Fault`] the error that the SDK knows; `exchange` adds request id and
+//!    checksum.
+//!
+//! What is absent: there is no authentication yet (any signature or none is accepted, so listen on loopback); no
+//! expressions, indexes, streams, batches or transactions: asking for one is refused in a sentence, never ignored.
+//! `docs/dynamodb.md` lists every operation.
+
+mod attribute;
+mod capacity;
+mod catalog;
+mod constraints;
+mod create_table;
+mod exchange;
+mod fault;
+mod items;
+mod json;
+mod key;
+mod operations;
+mod serve;
+mod store;
+mod tables;
+
+#[cfg(test)]
+mod tests;
+
+pub use serve::{Limits, serve};
+pub use store::{Call, Store, StoreError};
