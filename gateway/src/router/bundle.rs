@@ -45,6 +45,11 @@ impl Prepared {
         Self::build(vec![command_to_wire(command)], exec, units, Vec::new())
     }
 
+    /// [`Prepared::one`], when the caller knows already whether the command may write.
+    pub fn known(command: Command, units: Vec<Bytes>, writes: bool) -> Self {
+        Self::build(vec![command_to_wire(command)], writes, units, Vec::new())
+    }
+
     /// Commands that run together, in order, on units and key intervals of one group (at least one of either).
     pub fn many(commands: Vec<Command>, units: Vec<Bytes>, intervals: Vec<KeyRange>) -> Self {
         let exec = commands.iter().any(Command::writes);

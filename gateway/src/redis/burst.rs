@@ -1,0 +1,242 @@
+//! One burst of a client's pipeline: the requests that were in the buffer together, and their replies in order.
+//!
+//! Commands for the leaders become one bundle for the router. Within it the leaders keep the order (PROTOCOL §2): so a
+//! read of a unit that the burst also writes takes its turn as an `Exec` instead of a concurrent `Read`, in both
+//! directions: neither does it miss a write before it, nor does it see one behind it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::future::Future;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use commands::redis::{Invocation, RedisError, Spec, Value, keys, writes};
+use commands::{Command, Outcome};
+use keyspace::layout;
+
+use super::refusal;
+use crate::router::{Answer, Completion, Prepared, Router};
+
+/// A reply, or the promise of one.
+#[derive(Debug)]
+enum Reply {
+    Ready(Value),
+    /// The next answer of the bundle.
+    Routed,
+}
+
+/// A command for a leader that is not handed in yet.
+#[derive(Debug)]
+struct Keyed {
+    invocation: Invocation,
+    units: Vec<Bytes>,
+    /// Where its units stand in the burst's `units`.
+    named: std::ops::Range<usize>,
+    writes: bool,
+}
+
+/// Requests that were read and not handed in yet.
+#[derive(Debug, Default)]
+pub(super) struct Burst {
+    replies: Vec<Reply>,
+    keyed: Vec<Keyed>,
+    /// Hashes of all units.
+    units: Vec<u64>,
+}
+
+impl Burst {
+    /// A command that is answered already.
+    pub(super) fn answer(&mut self, value: Value) {
+        self.replies.push(Reply::Ready(value));
+    }
+
+    /// A command on named keys.
+    pub(super) fn route(&mut self, spec: &Spec, invocation: Invocation, hashing: &RandomState) {
+        match keys(spec, &invocation.args) {
+            Ok(found) if !found.is_empty() => {
+                let unit = |&index: &usize| -> Bytes {
+                    layout::redis_unit(invocation.db, &invocation.args[index]).into()
+                };
+                let mut units: Vec<Bytes> = found.iter().map(unit).collect();
+                if units.len() > 1 {
+                    units.sort_unstable();
+                    units.dedup();
+                }
+                let first = self.units.len();
+                self.units.extend(units.iter().map(|unit| hashing.hash_one(&unit[..])));
+                let writes = writes(&invocation);
+                self.keyed.push(Keyed { invocation, units, named: first..self.units.len(), writes });
+                self.replies.push(Reply::Routed);
+            }
+            // MGET and its like need at least one key, which the arity says already.
+            Ok(_) => self.answer(RedisError::WrongArity { command: spec.name }.into()),
+            Err(error) => self.answer(error.into()),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.replies.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.replies.is_empty()
+    }
+
+    /// Hashes of the units that it touches.
+    pub(super) fn units(&self) -> &[u64] {
+        &self.units
+    }
+
+    /// Hands the commands in, in order.
+    pub(super) fn hand_in(self, router: &Router, connection: u64) -> SentBurst {
+        let Burst { replies, keyed, units } = self;
+        let started = Instant::now();
+        if keyed.is_empty() {
+            return SentBurst { replies, units, started, completion: None, answers: Vec::new() };
+        }
+        let mixed = keyed.iter().any(|command| command.writes) && keyed.iter().any(|command| !command.writes);
+        let mut written: Vec<u64> = Vec::new();
+        if mixed {
+            let writers = keyed.iter().filter(|command| command.writes);
+            written = writers.flat_map(|command| &units[command.named.clone()]).copied().collect();
+            written.sort_unstable();
+        }
+        let prepare = |command: Keyed| {
+            let behind_writes = !command.writes
+                && units[command.named.clone()].iter().any(|unit| written.binary_search(unit).is_ok());
+            let prepared = Prepared::known(Command::Redis(command.invocation), command.units, command.writes);
+            if behind_writes { prepared.in_order() } else { prepared }
+        };
+        let requests = keyed.into_iter().map(prepare).collect();
+        let completion = Some(router.submit(connection, requests));
+        SentBurst { replies, units, started, completion, answers: Vec::new() }
+    }
+}
+
+/// A burst that was handed in.
+#[derive(Debug)]
+pub(super) struct SentBurst {
+    replies: Vec<Reply>,
+    pub(super) units: Vec<u64>,
+    pub(super) started: Instant,
+    /// `None` once all answers are there.
+    completion: Option<Completion>,
+    answers: Vec<Answer>,
+}
+
+impl SentBurst {
+    pub(super) fn len(&self) -> usize {
+        self.replies.len()
+    }
+
+    /// Ready when every reply is.
+    pub(super) fn poll_done(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(completion) = &mut self.completion {
+            match Pin::new(completion).poll(context) {
+                Poll::Ready(answers) => {
+                    self.answers = answers;
+                    self.completion = None;
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// The replies in order, once it is done.
+    pub(super) fn into_replies(self) -> impl Iterator<Item = Value> {
+        debug_assert!(self.completion.is_none(), "the burst is done");
+        let mut answers = self.answers.into_iter();
+        self.replies.into_iter().map(move |reply| match reply {
+            Reply::Ready(value) => value,
+            Reply::Routed => value_of(answers.next()),
+        })
+    }
+}
+
+/// The reply that an answer of the router makes.
+pub(super) fn value_of(answer: Option<Answer>) -> Value {
+    match answer {
+        Some(Ok(mut outcomes)) => match (outcomes.pop(), outcomes.is_empty()) {
+            (Some(Outcome::Redis(value)), true) => value,
+            _ => refusal::unexpected(),
+        },
+        Some(Err(error)) => refusal::reply(&error),
+        None => refusal::unexpected(),
+    }
+}
+
+/// Units of the bursts of one connection that are handed in and unanswered, with how often each is named.
+///
+/// Two units with one hash are taken for the same: then a burst waits that need not.
+#[derive(Debug, Default)]
+pub(super) struct Outstanding {
+    units: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
+}
+
+impl Outstanding {
+    pub(super) fn add(&mut self, units: &[u64]) {
+        for unit in units {
+            *self.units.entry(*unit).or_default() += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, units: &[u64]) {
+        for unit in units {
+            if let Some(count) = self.units.get_mut(unit) {
+                *count -= 1;
+                if *count == 0 {
+                    self.units.remove(unit);
+                }
+            }
+        }
+        if self.units.is_empty() && self.units.capacity() > 256 {
+            self.units = HashMap::default();
+        }
+    }
+
+    /// Whether one of these is unanswered.
+    pub(super) fn holds_any(&self, units: &[u64]) -> bool {
+        !self.units.is_empty() && units.iter().any(|unit| self.units.contains_key(unit))
+    }
+}
+
+/// The keys are hashes already.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_outstanding_until_its_last_burst_is_answered() {
+        let mut outstanding = Outstanding::default();
+        assert!(!outstanding.holds_any(&[1]));
+        outstanding.add(&[1, 2, 1]);
+        outstanding.add(&[1]);
+        outstanding.remove(&[1, 2, 1]);
+        assert!(outstanding.holds_any(&[2, 1]) && !outstanding.holds_any(&[2]));
+        outstanding.remove(&[1]);
+        assert!(!outstanding.holds_any(&[1, 2]));
+    }
+}

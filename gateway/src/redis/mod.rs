@@ -1,0 +1,174 @@
+//! The Redis listener.
+//!
+//! - [`request`] and [`reply`] are the two halves of RESP: pure, incremental, bounded.
+//! - A [`session`] is one connection: bursts of requests in, replies in order out.
+//! - A [`burst`] turns the commands on named keys into one bundle for the router.
+//! - [`local`] answers what concerns the connection or the server, [`info`] INFO, [`clients`] CLIENT LIST.
+//! - [`database`] leads commands over a whole database through all ranges.
+//! - [`refusal`] has the sentence for everything that the router may refuse.
+//!
+//! What each command means is not known here: `commands::redis` has the table and the commands themselves.
+//!
+//! What is absent: passwords and TLS, MULTI, scripts, publish and subscribe. Unknown commands are refused as Redis
+//! refuses them.
+
+mod burst;
+mod clients;
+mod database;
+mod info;
+mod local;
+mod refusal;
+mod reply;
+mod request;
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+use std::hash::RandomState;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::clients::Clients;
+use self::session::Session;
+use crate::router::Router;
+
+/// Bounds of the listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections open at once.
+    pub max_connections: usize,
+    /// How long connections may take to finish when the gateway leaves.
+    pub drain_timeout: Duration,
+}
+
+/// How long to leave the listener alone after it failed, for lack of file descriptors mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What all sessions share.
+struct Shared {
+    router: Router,
+    limits: Limits,
+    address: SocketAddr,
+    clients: Clients,
+    stats: Stats,
+    metrics: RedisMetrics,
+    started: Instant,
+    /// 40 hexadecimal digits, as Redis has them.
+    run_id: String,
+    hashing: RandomState,
+}
+
+/// Counts for INFO.
+#[derive(Debug, Default)]
+struct Stats {
+    connections: AtomicU64,
+    rejected: AtomicU64,
+    commands: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+struct RedisMetrics {
+    connections: Gauge,
+    rejected: Counter,
+    commands: Counter,
+    /// From handing a burst in until its replies are written.
+    burst_seconds: Histogram,
+}
+
+impl RedisMetrics {
+    fn new() -> Self {
+        Self {
+            connections: gauge!("gateway_redis_connections"),
+            rejected: counter!("gateway_redis_connections_refused_total"),
+            commands: counter!("gateway_redis_commands_total"),
+            burst_seconds: histogram!("gateway_redis_burst_seconds"),
+        }
+    }
+}
+
+/// Serves until `shutdown`, then drains; returns when the last connection is closed.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "Redis listens");
+    let shared = Arc::new(Shared {
+        router,
+        limits,
+        address,
+        clients: Clients::default(),
+        stats: Stats::default(),
+        metrics: RedisMetrics::new(),
+        started: Instant::now(),
+        run_id: format!("{:032x}{:08x}", rand::random::<u128>(), rand::random::<u32>()),
+        hashing: RandomState::new(),
+    });
+    let tasks = TaskTracker::new();
+    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((stream, peer)) => admit(stream, peer, &shared, &tasks),
+            Err(error) => {
+                tracing::warn!(%error, "Redis cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    tasks.close();
+    shared.clients.tell_all_to_leave();
+    if tokio::time::timeout(shared.limits.drain_timeout, tasks.wait()).await.is_err() {
+        tracing::warn!(connections = shared.clients.count(), "Redis connections did not finish in time");
+    }
+    Ok(())
+}
+
+/// Begins a session, or refuses the connection.
+fn admit(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, tasks: &TaskTracker) {
+    shared.stats.connections.fetch_add(1, Ordering::Relaxed);
+    let Some(client) = shared.clients.add(peer, shared.address, shared.limits.max_connections) else {
+        shared.stats.rejected.fetch_add(1, Ordering::Relaxed);
+        shared.metrics.rejected.increment(1);
+        // A courtesy: whoever cannot take it at once sees a closed connection.
+        let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
+        return;
+    };
+    // Replies are written whole; waiting for more would only delay them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, %peer, "no TCP_NODELAY");
+    }
+    shared.metrics.connections.increment(1);
+    let shared = shared.clone();
+    tasks.spawn(async move {
+        let id = client.id;
+        let _open = Open { shared: shared.clone(), id };
+        if let Err(error) = Session::new(stream, client, shared).run().await {
+            tracing::debug!(client = id, %error, "Redis connection broke");
+        }
+    });
+}
+
+/// Takes the client off the list, however its session ends.
+struct Open {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shared.clients.remove(self.id);
+        self.shared.metrics.connections.decrement(1);
+    }
+}

@@ -1,0 +1,339 @@
+//! One connection: requests in, replies out, strictly in order.
+//!
+//! A session is one task. It reads what has arrived, takes all complete requests as a [`Burst`], and hands the burst
+//! to the router without waiting for earlier ones, unless
+//!
+//! - an earlier burst with one of its units is unanswered (order per connection and unit),
+//! - a command over the whole database stands in between: it waits for everything before it, and everything behind it
+//!   waits for it.
+//!
+//! Replies of a finished burst go out in one write. A client that does not read them is not read from either, so what
+//! a connection holds is bounded by its window of commands; after large replies the window shrinks.
+//!
+//! An idle connection holds no buffers.
+
+use std::collections::VecDeque;
+use std::hash::RandomState;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use commands::redis::{GatewayCommand, Invocation, Place, RedisError, Value, resolve};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::burst::{Burst, Outstanding, SentBurst};
+use super::clients::Client;
+use super::local::{self, Settings};
+use super::request::{MAX_REQUEST_BYTES, RequestParser};
+use super::{Shared, database, reply};
+
+/// Most commands of one connection that are read and unanswered.
+const WINDOW: usize = 1024;
+/// The window shrinks so that this many bytes of replies as large as the last ones fit into it.
+const WINDOW_REPLY_BYTES: usize = 64 << 20;
+/// Replies are written when there are this many bytes of them.
+const WRITE_BYTES: usize = 256 << 10;
+/// Room for the first read of a burst; it doubles while reads fill it.
+const FIRST_READ: usize = 4 << 10;
+const LARGEST_READ: usize = 1 << 20;
+/// Buffers larger than this are given back when they are empty.
+const KEPT_BYTES: usize = 16 << 10;
+
+/// What stands behind the commands that are in the burst, and waits until they are answered.
+#[derive(Debug)]
+enum Barrier {
+    /// A command over the whole database.
+    Database(Invocation),
+    /// HELLO: replies before it keep their version.
+    Hello(Vec<Bytes>),
+    /// The connection ends, with this reply if there is one.
+    Close(Option<Value>),
+}
+
+pub(super) struct Session {
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    client: Arc<Client>,
+    settings: Settings,
+    parser: RequestParser,
+    input: BytesMut,
+    output: BytesMut,
+    next_read: usize,
+    /// Handed in, oldest first.
+    sent: VecDeque<SentBurst>,
+    /// Commands in `sent`.
+    unanswered: usize,
+    outstanding: Outstanding,
+    /// Parsed, but one of its units is outstanding.
+    held: Option<Burst>,
+    /// Comes when everything before it is answered.
+    barrier: Option<Barrier>,
+    /// The input may hold requests that were not looked at yet.
+    unparsed: bool,
+    window: usize,
+    largest_reply: usize,
+    hashing: RandomState,
+}
+
+/// Whether the session goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    Goes,
+    Ends,
+}
+
+impl Session {
+    pub(super) fn new(stream: TcpStream, client: Arc<Client>, shared: Arc<Shared>) -> Self {
+        Self {
+            stream,
+            settings: Settings::new(client.clone()),
+            client,
+            hashing: shared.hashing.clone(),
+            shared,
+            parser: RequestParser::default(),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            next_read: FIRST_READ,
+            sent: VecDeque::new(),
+            unanswered: 0,
+            outstanding: Outstanding::default(),
+            held: None,
+            barrier: None,
+            unparsed: false,
+            window: WINDOW,
+            largest_reply: 0,
+        }
+    }
+
+    /// Serves the connection until either side ends it.
+    pub(super) async fn run(mut self) -> io::Result<()> {
+        let client = self.client.clone();
+        let leave = client.told_to_leave();
+        tokio::pin!(leave);
+        let mut leaving = false;
+        loop {
+            self.write_finished().await?;
+            if self.advance().await? == Course::Ends {
+                self.flush().await?;
+                // The client sees the end behind the last reply; whatever it still sends is not read.
+                return self.stream.shutdown().await;
+            }
+            self.flush().await?;
+            if leaving && self.sent.is_empty() && self.held.is_none() {
+                return self.stream.shutdown().await;
+            }
+            let may_read = self.may_read() && !leaving;
+            tokio::select! {
+                biased;
+                () = first_done(&mut self.sent) => {}
+                ready = self.stream.readable(), if may_read => {
+                    ready?;
+                    if self.read()? == Course::Ends {
+                        return Ok(());
+                    }
+                }
+                () = &mut leave, if !leaving => leaving = true,
+            }
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        self.held.is_none() && self.barrier.is_none() && self.unanswered < self.window
+    }
+
+    /// Takes what has arrived.
+    fn read(&mut self) -> io::Result<Course> {
+        let wanted = self.parser.wanted(&self.input).clamp(self.next_read, LARGEST_READ);
+        // Memory follows the bytes that arrive, not the sizes that are announced.
+        self.input.reserve(wanted);
+        match self.stream.try_read_buf(&mut self.input) {
+            Ok(0) => Ok(Course::Ends),
+            Ok(count) => {
+                let full = count >= self.next_read;
+                self.next_read = if full { (self.next_read * 2).min(LARGEST_READ) } else { FIRST_READ };
+                self.shared.stats.bytes_in.fetch_add(count as u64, Ordering::Relaxed);
+                self.unparsed = true;
+                Ok(Course::Goes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Course::Goes),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does whatever can be done without waiting for answers.
+    async fn advance(&mut self) -> io::Result<Course> {
+        loop {
+            if let Some(held) = self.held.take() {
+                if self.outstanding.holds_any(held.units()) {
+                    self.held = Some(held);
+                    return Ok(Course::Goes);
+                }
+                self.hand_in(held);
+            }
+            if self.barrier.is_some() && !self.sent.is_empty() {
+                return Ok(Course::Goes);
+            }
+            match self.barrier.take() {
+                None => {}
+                Some(Barrier::Database(invocation)) => {
+                    self.flush().await?;
+                    let value = database::run(&self.shared.router, self.client.id, invocation).await;
+                    self.write_reply(&value).await?;
+                }
+                Some(Barrier::Hello(args)) => {
+                    let value = local::answer(GatewayCommand::Hello, &args, &mut self.settings, &self.shared);
+                    self.write_reply(&value).await?;
+                }
+                Some(Barrier::Close(last)) => {
+                    if let Some(value) = last {
+                        self.write_reply(&value).await?;
+                    }
+                    return Ok(Course::Ends);
+                }
+            }
+            if !self.unparsed || !self.may_read() {
+                return Ok(Course::Goes);
+            }
+            let burst = self.parse();
+            if !burst.is_empty() {
+                self.held = Some(burst);
+            }
+        }
+    }
+
+    /// Takes complete requests off the input until the window is full or something stands in the way.
+    fn parse(&mut self) -> Burst {
+        let mut burst = Burst::default();
+        let mut last_command = None;
+        while self.unanswered + burst.len() < self.window && self.barrier.is_none() {
+            match self.parser.next(&mut self.input) {
+                Ok(Some(args)) => self.take(args, &mut burst, &mut last_command),
+                Ok(None) => {
+                    self.unparsed = false;
+                    self.give_back_input();
+                    break;
+                }
+                Err(error) => {
+                    tracing::debug!(client = self.client.id, %error, "not a Redis request");
+                    self.input = BytesMut::new();
+                    self.barrier = Some(Barrier::Close(Some(Value::Error(error.to_string()))));
+                }
+            }
+        }
+        if let Some(command) = last_command {
+            self.client.note_request(command, Instant::now());
+        }
+        burst
+    }
+
+    fn take(&mut self, args: Vec<Bytes>, burst: &mut Burst, last_command: &mut Option<&'static str>) {
+        let spec = match resolve(&args) {
+            Ok(spec) => spec,
+            Err(_) if args[0].eq_ignore_ascii_case(b"auth") => return burst.answer(local::authenticate(&args)),
+            // Somebody was made to send a web request here; whatever is in its body is not for us.
+            Err(_) if is_http(&args[0]) => return self.barrier = Some(Barrier::Close(None)),
+            Err(error) => return burst.answer(error.into()),
+        };
+        *last_command = Some(spec.name);
+        match spec.place {
+            Place::AtLeader(_) => {
+                let invocation = Invocation { db: self.settings.database, args };
+                burst.route(spec, invocation, &self.hashing);
+            }
+            Place::AtGateway(GatewayCommand::Hello) => self.barrier = Some(Barrier::Hello(args)),
+            Place::AtGateway(GatewayCommand::Quit) => self.barrier = Some(Barrier::Close(Some(Value::OK))),
+            Place::AtGateway(command) => {
+                burst.answer(local::answer(command, &args, &mut self.settings, &self.shared));
+            }
+            Place::OverDatabase(_) => {
+                self.barrier = Some(Barrier::Database(Invocation { db: self.settings.database, args }));
+            }
+            Place::Container => burst.answer(RedisError::WrongArity { command: spec.name }.into()),
+        }
+    }
+
+    fn hand_in(&mut self, burst: Burst) {
+        self.shared.stats.commands.fetch_add(burst.len() as u64, Ordering::Relaxed);
+        self.shared.metrics.commands.increment(burst.len() as u64);
+        self.outstanding.add(burst.units());
+        self.unanswered += burst.len();
+        self.sent.push_back(burst.hand_in(&self.shared.router, self.client.id));
+    }
+
+    /// Writes the replies of every burst at the front that is done.
+    async fn write_finished(&mut self) -> io::Result<()> {
+        let mut largest = 0;
+        let mut any = false;
+        while let Some(mut burst) = self.sent.pop_front() {
+            if std::future::poll_fn(|context| Poll::Ready(burst.poll_done(context))).await.is_pending() {
+                self.sent.push_front(burst);
+                break;
+            }
+            any = true;
+            self.outstanding.remove(&burst.units);
+            self.unanswered -= burst.len();
+            self.shared.metrics.burst_seconds.record(burst.started.elapsed());
+            // HELLO waits until nothing is unanswered, so this is the version of all of them.
+            let protocol = self.settings.protocol;
+            for value in burst.into_replies() {
+                let before = self.output.len();
+                reply::write(&value, protocol, &mut self.output);
+                largest = largest.max(self.output.len() - before);
+                if self.output.len() >= WRITE_BYTES {
+                    self.flush().await?;
+                }
+            }
+        }
+        if any {
+            // It recovers by half with every burst of small replies.
+            self.largest_reply = largest.max(self.largest_reply / 2).max(1);
+            self.window = (WINDOW_REPLY_BYTES / self.largest_reply).clamp(1, WINDOW);
+        }
+        Ok(())
+    }
+
+    async fn write_reply(&mut self, value: &Value) -> io::Result<()> {
+        reply::write(value, self.settings.protocol, &mut self.output);
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        self.shared.stats.bytes_out.fetch_add(self.output.len() as u64, Ordering::Relaxed);
+        self.stream.write_all(&self.output).await?;
+        self.output.clear();
+        if self.output.capacity() > KEPT_BYTES {
+            self.output = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Between requests the input buffer is not needed.
+    fn give_back_input(&mut self) {
+        if self.input.is_empty() && self.parser.is_between_requests() {
+            self.input = BytesMut::new();
+        } else {
+            debug_assert!(self.input.len() <= MAX_REQUEST_BYTES + LARGEST_READ, "the parser bounds its input");
+        }
+    }
+}
+
+/// Ready when the oldest burst is done; never without one.
+async fn first_done(sent: &mut VecDeque<SentBurst>) {
+    std::future::poll_fn(|context| match sent.front_mut() {
+        Some(burst) => burst.poll_done(context),
+        None => Poll::Pending,
+    })
+    .await;
+}
+
+/// The beginning of an HTTP request, as Redis recognises it.
+fn is_http(name: &Bytes) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
