@@ -132,9 +132,10 @@ impl RedisError {
     }
 }
 
-/// Client bytes as they may stand in an error line: at most `limit` bytes of them, no line breaks.
+/// Client bytes as they may stand in an error line: at most `limit` of them, up to a zero byte, no line breaks.
 fn shown(bytes: &[u8], limit: usize) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(limit)]);
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    let text = String::from_utf8_lossy(&bytes[..end.min(limit)]);
     text.replace(['\r', '\n'], " ")
 }
 

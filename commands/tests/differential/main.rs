@@ -1,0 +1,264 @@
+//! The same commands to a real redis-server and to this crate: the replies must be equal.
+//!
+//! Random commands come from a fixed seed (`ELASTICKV_TEST_SEED` chooses another); a difference is shrunk to the few
+//! commands that produce it. What depends on the clock is compared within a tolerance or set far away from now.
+//! Without a redis-server on the machine these tests say so and pass.
+
+#![allow(clippy::unwrap_used)]
+
+mod generate;
+mod ours;
+mod server;
+
+use bytes::Bytes;
+use commands::redis::{Value, table};
+use generate::Generator;
+use ours::Ours;
+use server::Server;
+
+type Line = Vec<Bytes>;
+
+fn line(text: &str) -> Line {
+    text.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+}
+
+fn shown(line: &Line) -> String {
+    line.iter().map(|word| format!("\"{}\"", word.escape_ascii())).collect::<Vec<_>>().join(" ")
+}
+
+/// Commands whose answer moves with the clock.
+const CLOCKS: [&str; 4] = ["ttl", "pttl", "expiretime", "pexpiretime"];
+
+fn same(line: &Line, redis: &Value, ours: &Value) -> bool {
+    let name = String::from_utf8_lossy(&line[0]).to_lowercase();
+    match (redis, ours) {
+        (Value::Integer(a), Value::Integer(b)) if CLOCKS.contains(&&*name) && *a > 0 && *b > 0 => {
+            a.abs_diff(*b) <= 30_000
+        }
+        _ => redis == ours,
+    }
+}
+
+/// Runs all lines from an empty database; the first difference.
+fn first_difference(server: &mut Server, lines: &[Line]) -> Option<(usize, Value, Value)> {
+    server.ask(&line("flushall"));
+    let mut ours = Ours::new();
+    for (start, chunk) in lines.chunks(200).enumerate().map(|(at, chunk)| (at * 200, chunk)) {
+        server.send(chunk);
+        // All replies are read even behind a difference, so that the connection stays in step.
+        let answers: Vec<Value> = chunk.iter().map(|_| server.receive()).collect();
+        for (at, (line, redis)) in chunk.iter().zip(answers).enumerate() {
+            let own = ours.answer(line);
+            if !same(line, &redis, &own) {
+                return Some((start + at, redis, own));
+            }
+        }
+    }
+    None
+}
+
+/// Panics with the shortest history that still shows a difference.
+fn assert_same(server: &mut Server, mut lines: Vec<Line>) {
+    let Some((at, ..)) = first_difference(server, &lines) else {
+        return;
+    };
+    lines.truncate(at + 1);
+    let mut size = lines.len() / 2;
+    while size > 0 {
+        let mut start = 0;
+        while start + size < lines.len() {
+            let mut fewer = lines.clone();
+            fewer.drain(start..start + size);
+            if first_difference(server, &fewer).is_some_and(|(at, ..)| at + 1 == fewer.len()) {
+                lines = fewer;
+            } else {
+                start += size;
+            }
+        }
+        size /= 2;
+    }
+    let (_, redis, ours) = first_difference(server, &lines).unwrap();
+    let history: Vec<String> = lines.iter().map(shown).collect();
+    panic!("a difference behind\n  {}\nredis: {redis:?}\nours:  {ours:?}", history.join("\n  "));
+}
+
+#[test]
+fn random_commands_on_strings_and_keys() {
+    let Some(mut server) = Server::start() else { return };
+    let mut generator = Generator::from_environment();
+    for _ in 0..4 {
+        let lines = (0..5_000).map(|_| generator.command()).collect();
+        assert_same(&mut server, lines);
+    }
+}
+
+#[test]
+fn sums_of_random_decimal_numbers() {
+    let Some(mut server) = Server::start() else { return };
+    let mut generator = Generator::from_environment();
+    let lines = (0..10_000).flat_map(|_| generator.float_sum()).collect();
+    assert_same(&mut server, lines);
+}
+
+#[test]
+fn the_largest_string() {
+    let Some(mut server) = Server::start() else { return };
+    let lines = [
+        "setrange k 33554432 x",
+        "setrange k 33554431 xx",
+        "setrange k 33554431 x",
+        "strlen k",
+        "append k x",
+        "setrange k 33554431 y",
+        "getrange k 33554429 -1",
+        "setrange k 9223372036854775807 x",
+        "setrange k 0 z",
+        "append k ",
+        "strlen k",
+    ];
+    assert_same(&mut server, lines.into_iter().map(line).collect());
+}
+
+#[test]
+fn keys_match_patterns_alike() {
+    let Some(mut server) = Server::start() else { return };
+    let mut generator = Generator::from_environment();
+    let mut ours = Ours::new();
+    server.ask(&line("flushall"));
+    for _ in 0..300 {
+        let set = vec![Bytes::from("set"), generator.pattern_key(), Bytes::from("v")];
+        assert_eq!(server.ask(&set), ours.answer(&set));
+    }
+    assert_eq!(server.ask(&line("dbsize")), ours.answer(&line("dbsize")));
+    for _ in 0..3_000 {
+        let keys = vec![Bytes::from("keys"), generator.pattern()];
+        let (redis, own) = (sorted(server.ask(&keys)), sorted(ours.answer(&keys)));
+        assert_eq!(redis, own, "{}", shown(&keys));
+    }
+}
+
+fn sorted(value: Value) -> Vec<Bytes> {
+    let Value::Array(items) = value else { panic!("{value:?} is no array") };
+    let mut keys: Vec<Bytes> = items
+        .into_iter()
+        .map(|item| match item {
+            Value::Bulk(key) => key,
+            other => panic!("{other:?} is no key"),
+        })
+        .collect();
+    keys.sort();
+    keys
+}
+
+#[test]
+fn refusals_of_database_commands() {
+    let Some(mut server) = Server::start() else { return };
+    let mut ours = Ours::new();
+    for text in [
+        "keys",
+        "keys a b",
+        "scan",
+        "scan x",
+        "scan 18446744073709551616",
+        "scan 0 match",
+        "scan 0 count",
+        "scan 0 count 0",
+        "scan 0 count -5",
+        "scan 0 count x",
+        "scan 0 x y",
+        "flushall x",
+        "flushdb sync async",
+        "flushdb async",
+        "flushall sync",
+        "dbsize x",
+        "randomkey x",
+        "randomkey",
+        "dbsize",
+    ] {
+        assert_eq!(server.ask(&line(text)), ours.answer(&line(text)), "{text}");
+    }
+}
+
+#[test]
+fn command_describes_itself_alike() {
+    let Some(mut server) = Server::start() else { return };
+    let mut ours = Ours::new();
+    for text in [
+        "command getkeys get a",
+        "command getkeys mset a 1 b",
+        "command getkeys mset a 1 b 2",
+        "command getkeys del a b c",
+        "command getkeys set a",
+        "command getkeys ping x",
+        "command getkeys client id x",
+        "command getkeys nothing x",
+        "command getkeys get",
+        "command list filterby nothing x",
+        "command list filterby module x",
+        "command list filterby",
+        "command count x",
+        "command nothing",
+        "client nothing",
+        "config",
+        "client",
+        "client id x",
+        "nothing",
+        "nothing at all",
+        "command info nothing",
+    ] {
+        assert_eq!(server.ask(&line(text)), ours.answer(&line(text)), "{text}");
+    }
+}
+
+/// What the table says of each command is what Redis says: arity, flags, keys, categories, tips.
+#[test]
+fn command_info_is_that_of_redis() {
+    let Some(mut server) = Server::start() else { return };
+    let mut ours = Ours::new();
+    let everything = table::all().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands));
+    for spec in everything.filter(|spec| spec.name != "client|setinfo") {
+        let info = line(&format!("command info {}", spec.name));
+        let (redis, own) = (server.ask(&info), ours.answer(&info));
+        assert_eq!(without_subcommands(redis), without_subcommands(own), "{}", spec.name);
+    }
+}
+
+fn without_subcommands(info: Value) -> Vec<Value> {
+    let Value::Array(mut replies) = info else { panic!("{info:?}") };
+    let Some(Value::Array(mut fields)) = replies.pop() else { panic!("no entry") };
+    fields.pop();
+    fields
+}
+
+/// The documentation has the facts and arguments of Redis; its sentences are its own.
+#[test]
+fn command_docs_have_the_facts_of_redis() {
+    let Some(mut server) = Server::start() else { return };
+    let mut ours = Ours::new();
+    let everything = table::all().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands));
+    for spec in everything.filter(|spec| spec.name != "client|setinfo") {
+        let docs = line(&format!("command docs {}", spec.name));
+        let (redis, own) = (facts(server.ask(&docs)), facts(ours.answer(&docs)));
+        assert_eq!(redis, own, "{}", spec.name);
+    }
+}
+
+/// Leaves out sentences, history and subcommands.
+fn facts(value: Value) -> Value {
+    const OWN: [&[u8]; 4] = [b"summary", b"complexity", b"history", b"subcommands"];
+    let kept = |key: &Value| !matches!(key, Value::Bulk(name) if OWN.contains(&&**name));
+    match value {
+        Value::Map(entries) => {
+            // Arguments are maps with a type; when each of them came is history.
+            let is_argument = entries.iter().any(|(key, _)| *key == Value::bulk("type"));
+            let is_kept = |key: &Value| {
+                kept(key) && !(is_argument && [Value::bulk("since"), Value::bulk("type_since")].contains(key))
+            };
+            Value::Map(
+                entries.into_iter().filter(|(key, _)| is_kept(key)).map(|(key, value)| (key, facts(value))).collect(),
+            )
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(facts).collect()),
+        other => other,
+    }
+}
