@@ -125,12 +125,12 @@ pub enum SpanOutcome {
     Flushed,
 }
 
-/// Runs one command on named keys. A command that Redis refuses is a [`Value::Error`] and writes nothing.
 /// When the Redis key with this meta record at `key` expires, in milliseconds since 1970; `None`: never.
 pub fn expires_at(key: &[u8], meta: &Bytes) -> Result<Option<u64>, ViewError> {
     record::Meta::decode(key, meta).map(|meta| meta.expire_at_ms)
 }
 
+/// Runs one command on named keys. A command that Redis refuses is a [`Value::Error`] and writes nothing.
 pub async fn run<V: View>(view: &mut V, invocation: &Invocation) -> Result<Value, ViewError> {
     match evaluate(view, invocation).await {
         Ok(value) => Ok(value),

@@ -1,0 +1,459 @@
+//! Evaluating requests next to the data: what one request does to the group as it will be once everything in flight
+//! has been applied.
+//!
+//! [`World`] is that group: an engine snapshot, the overlay of what is proposed, and the clock, time, ranges and dedup
+//! index behind it. [`World::exec`] takes a request through the steps of PROTOCOL §2 in order (route, dedup, floor,
+//! observed versions, commands) and adds what it writes to a [`Draft`], the batch being built. It never waits and
+//! never answers: results go into the draft sealed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use commands::{Command, Order, Record, View, ViewError};
+use futures::FutureExt;
+use keyspace::{Epoch, GroupId, KeyRange, RangeId, RequestId, Version};
+use prost::Message;
+use proto::wire;
+
+use super::answer;
+use super::chain::Link;
+use super::dedup::{Changes, DedupIndex, Known};
+use super::overlay::Overlay;
+use super::ranges::RangeTable;
+use super::request::{ExecRequest, Outcome, Reason, Scope, Target, refusal, rejected};
+use super::state::{FORMAT, GroupView, StateError};
+use super::versions::VersionReader;
+
+/// The group as it will be once everything in flight has been applied.
+pub struct World {
+    /// The group.
+    pub group: GroupId,
+    /// The newest version given out.
+    pub clock: Version,
+    /// The group's time.
+    pub now_ms: u64,
+    /// What the group owns.
+    pub ranges: RangeTable,
+    /// Which requests have taken effect.
+    pub dedup: DedupIndex,
+    overlay: Overlay,
+    base: GroupView,
+    /// Always empty: flushes are checked against the ranges above, which know those in flight, not by the reader.
+    no_ranges: RangeTable,
+}
+
+/// A batch being built.
+#[derive(Debug, Default)]
+pub struct Draft {
+    /// What will be proposed; link, clock and time are set when it is.
+    pub entry: wire::GroupEntry,
+    /// About how large it is.
+    pub bytes: usize,
+    /// Must be proposed even without changes: something was judged by a time that is not replicated yet.
+    pub ticks: bool,
+}
+
+impl Draft {
+    /// Whether there is anything to propose.
+    pub fn is_empty(&self) -> bool {
+        let entry = &self.entry;
+        !self.ticks
+            && entry.mutations.is_empty()
+            && entry.dedup.is_empty()
+            && entry.flush_marks.is_empty()
+            && entry.range_change.is_none()
+    }
+
+    /// The proposal: the entry at its place in the chain, with the state of the world behind it.
+    pub fn seal(mut self, link: Link, world: &World) -> wire::GroupEntry {
+        self.entry.format = FORMAT;
+        (self.entry.term, self.entry.run, self.entry.n) = (link.term, link.run, link.n);
+        (self.entry.clock_e, self.entry.clock_s) = (world.clock.e, world.clock.s);
+        self.entry.now_ms = world.now_ms;
+        self.entry
+    }
+
+    fn relies_on(&mut self, range_id: RangeId, epoch: Epoch) {
+        let relied = wire::RangeEpoch { range_id: range_id.0, epoch: epoch.0 };
+        if !self.entry.relied_on.contains(&relied) {
+            self.entry.relied_on.push(relied);
+        }
+    }
+}
+
+/// Finds the stored reply of a request that has taken effect but is not in the engine yet.
+pub trait InFlight: Sync {
+    /// Encoded results.
+    fn results_of(&self, id: RequestId) -> Option<Bytes>;
+}
+
+impl World {
+    /// The group as a view shows it, with nothing in flight.
+    pub fn new(group: GroupId, base: GroupView) -> Result<Self, StateError> {
+        let dedup = DedupIndex::load(&*base.snapshot, group)?;
+        Ok(Self {
+            group,
+            clock: base.head.clock,
+            now_ms: base.head.now_ms,
+            ranges: base.ranges.clone(),
+            dedup,
+            overlay: Overlay::default(),
+            base,
+            no_ranges: RangeTable::default(),
+        })
+    }
+
+    /// Batches up to `applied` have reached the engine, which `base` shows.
+    pub fn rebase(&mut self, applied: Link, base: GroupView) {
+        debug_assert!(base.head.chain >= applied, "the view is not older than what is pruned");
+        self.overlay.prune(applied.n);
+        self.base = base;
+    }
+
+    /// Brings the clock up to an oracle value.
+    pub fn raise_clock(&mut self, e: u64) {
+        if e > self.clock.e {
+            self.clock = Version { e, s: self.clock.s };
+        }
+    }
+
+    /// Takes requests through evaluation, one after another, into `draft`, which becomes batch `batch`.
+    pub fn evaluator<'w>(&'w mut self, batch: Link, draft: &'w mut Draft, in_flight: &'w dyn InFlight) -> Evaluator<'w> {
+        // The borrow checker wants the base apart from the rest: the reader holds on to it while the rest changes.
+        let World { group, clock, now_ms, ranges, dedup, overlay, base, no_ranges } = self;
+        let reader = VersionReader::new(&*base.snapshot, *group, no_ranges, Version::MAX);
+        Evaluator {
+            group: *group,
+            replicated_now_ms: base.head.now_ms,
+            clock,
+            now_ms: *now_ms,
+            ranges,
+            dedup,
+            overlay,
+            snapshot: &*base.snapshot,
+            reader,
+            batch,
+            draft,
+            in_flight,
+        }
+    }
+}
+
+/// See [`World::evaluator`].
+pub struct Evaluator<'w> {
+    group: GroupId,
+    replicated_now_ms: u64,
+    clock: &'w mut Version,
+    now_ms: u64,
+    ranges: &'w mut RangeTable,
+    dedup: &'w mut DedupIndex,
+    overlay: &'w mut Overlay,
+    snapshot: &'w dyn crate::engine::Snapshot,
+    reader: VersionReader<'w>,
+    batch: Link,
+    draft: &'w mut Draft,
+    in_flight: &'w dyn InFlight,
+}
+
+impl Evaluator<'_> {
+    /// The largest oracle value so far, for the reply.
+    pub fn e(&self) -> u64 {
+        self.clock.e
+    }
+
+    /// Notes what a gateway says of itself.
+    pub fn hear(&mut self, incarnation: u64, answered_below: u64) {
+        let mut changes = Changes::default();
+        self.dedup.hear(incarnation, answered_below, self.now_ms, &mut changes);
+        self.carry(changes);
+    }
+
+    /// Puts changes of the dedup index into the draft.
+    pub fn carry(&mut self, changes: Changes) {
+        self.draft.bytes += changes.drops.len() * 32;
+        self.draft.entry.dedup_drops.extend(changes.drops);
+        for floor in changes.floors {
+            let floors = &mut self.draft.entry.floors;
+            match floors.iter_mut().find(|known| known.incarnation == floor.incarnation) {
+                Some(known) => *known = floor,
+                None => floors.push(floor),
+            }
+        }
+    }
+
+    /// Evaluates one request. The outcome must not leave before the draft's batch is taken.
+    pub fn exec(&mut self, request: &ExecRequest) -> Outcome {
+        if request.seen_e > self.clock.e {
+            self.clock.e = request.seen_e;
+        }
+        if let Some(stale) = stale_route(self.group, self.ranges, &request.targets) {
+            return stale;
+        }
+        match self.dedup.find(request.id) {
+            Known::New => {}
+            Known::Executed(anchor) => return self.stored_reply(&anchor, request.id),
+            Known::TooOld => return refusal(Reason::TooOld(wire::TooOld {})),
+        }
+        match self.first_changed(&request.observed) {
+            Ok(None) => {}
+            Ok(Some(unit)) => return refusal(Reason::Conflict(wire::Conflict { unit })),
+            Err(error) => return rejected(error.to_string()),
+        }
+        match self.run(request) {
+            Ok(outcome) => outcome,
+            Err(error) => rejected(error.to_string()),
+        }
+    }
+
+    fn stored_reply(&self, anchor: &[u8], id: RequestId) -> Outcome {
+        let drafted = self.draft.entry.dedup.iter().find(|record| {
+            record.incarnation == id.incarnation && record.sequence == id.sequence
+        });
+        let pending = drafted.map(|record| record.results.clone()).or_else(|| self.in_flight.results_of(id));
+        let stored = pending.map_or_else(
+            || self.snapshot.get(&super::keys::GroupKeys::new(self.group).dedup(anchor, id)),
+            |results| Ok(Some(results)),
+        );
+        match stored {
+            Ok(Some(bytes)) => match wire::Results::decode(bytes) {
+                Ok(results) => Outcome::Results(results),
+                Err(error) => rejected(format!("stored reply of {id}: {error}")),
+            },
+            Ok(None) => rejected(format!("stored reply of {id} is missing")),
+            Err(error) => rejected(error.to_string()),
+        }
+    }
+
+    fn first_changed(&mut self, observed: &[(Bytes, Option<Version>)]) -> Result<Option<Bytes>, ViewError> {
+        for (unit, version) in observed {
+            let record = self.live_record(&keyspace::layout::version_key(unit))?;
+            let live = match record {
+                Some(record) if !answer::is_expired(unit, &record.value, self.now_ms)? => Some(record.version),
+                _ => None,
+            };
+            if live != *version {
+                return Ok(Some(unit.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn run(&mut self, request: &ExecRequest) -> Result<Outcome, ViewError> {
+        let mut view = ExecView { world: self, writes: BTreeMap::new(), flushes: Vec::new(), judged_expired: false };
+        let mut results = Vec::with_capacity(request.commands.len());
+        for command in &request.commands {
+            results.push(answer::to_wire(evaluate_now(&mut view, command)?));
+        }
+        let ExecView { writes, flushes, judged_expired, .. } = view;
+        let results = wire::Results { results };
+        if judged_expired {
+            self.draft.ticks = true;
+        }
+        if !writes.is_empty() || !flushes.is_empty() {
+            self.take_effect(request, writes, flushes, &results);
+        }
+        Ok(Outcome::Results(results))
+    }
+
+    /// Puts values, dedup record and bumped clock into the batch and the overlay.
+    fn take_effect(
+        &mut self,
+        request: &ExecRequest,
+        writes: BTreeMap<Bytes, Option<Bytes>>,
+        flushes: Vec<(KeyRange, Option<u8>)>,
+        results: &wire::Results,
+    ) {
+        self.clock.s += 1;
+        let version = *self.clock;
+        for target in &request.targets {
+            self.draft.relies_on(target.range_id, target.epoch);
+        }
+        for (range, db) in flushes {
+            self.flush(&range, db, version);
+        }
+        for (key, value) in writes {
+            self.draft.bytes += key.len() + value.as_ref().map_or(0, Bytes::len) + 24;
+            self.draft.entry.mutations.push(wire::Mutation {
+                key: key.clone(),
+                version_e: version.e,
+                version_s: version.s,
+                value: value.clone(),
+            });
+            self.overlay.put(self.batch.n, key, version, value);
+        }
+        let results = Bytes::from(results.encode_to_vec());
+        self.draft.bytes += request.anchor.len() + results.len() + 24;
+        self.dedup.record(request.id, request.anchor.clone());
+        self.draft.entry.dedup.push(wire::DedupRecord {
+            anchor: request.anchor.clone(),
+            incarnation: request.id.incarnation,
+            sequence: request.id.sequence,
+            results,
+        });
+    }
+
+    fn flush(&mut self, range: &KeyRange, db: Option<u8>, version: Version) {
+        let touched: Vec<RangeId> = self
+            .ranges
+            .iter()
+            .filter(|owned| range.covers(&owned.route.range) || owned.route.range.intersect(range).is_some())
+            .map(|owned| owned.route.range_id)
+            .collect();
+        for range_id in touched {
+            *self.ranges = self.ranges.flush(range_id, db, version);
+            self.draft.entry.flush_marks.push(wire::FlushMark {
+                range_id: range_id.0,
+                db: u32::from(db.unwrap_or_default()),
+                all_databases: db.is_none(),
+                version_e: version.e,
+                version_s: version.s,
+            });
+        }
+    }
+
+    /// The newest record of a key, expired or not.
+    fn live_record(&mut self, key: &[u8]) -> Result<Option<Record>, ViewError> {
+        let record = match self.overlay.get(key) {
+            Some(pending) => pending.value.clone().map(|value| Record { value, version: pending.version }),
+            None => self.reader.get(key).map_err(storage_error)?,
+        };
+        Ok(record.filter(|record| !self.ranges.is_flushed(key, record.version)))
+    }
+}
+
+/// Refuses a request whose targets this group does not serve at their epochs, with what it knows of them.
+pub fn stale_route(group: GroupId, ranges: &RangeTable, targets: &[Target]) -> Option<Outcome> {
+    let serves = |target: &Target| {
+        let owned = match &target.scope {
+            Scope::Unit(key) => ranges.lookup(key),
+            Scope::Interval(range) => ranges.lookup(range.start()).filter(|owned| owned.route.range.covers(range)),
+        };
+        owned.is_some_and(|owned| {
+            let route = &owned.route;
+            route.range_id == target.range_id && route.epoch == target.epoch && route.state.serves()
+        })
+    };
+    if targets.iter().all(serves) {
+        return None;
+    }
+    let ranges = ranges.iter().map(|owned| proto::route::range_report(&owned.route)).collect();
+    Some(refusal(Reason::StaleRoute(wire::StaleRoute { ranges, group_id: group.0 })))
+}
+
+/// Runs a command over a view whose every await is ready at once.
+pub fn evaluate_now<V: View>(view: &mut V, command: &Command) -> Result<commands::Outcome, ViewError> {
+    commands::run(view, command).now_or_never().expect("a view over local state never waits")
+}
+
+/// A storage failure as a view reports it.
+pub fn storage_error(error: StateError) -> ViewError {
+    ViewError::Storage(error.to_string())
+}
+
+/// What one request sees and writes.
+struct ExecView<'e, 'w> {
+    world: &'e mut Evaluator<'w>,
+    writes: BTreeMap<Bytes, Option<Bytes>>,
+    flushes: Vec<(KeyRange, Option<u8>)>,
+    judged_expired: bool,
+}
+
+impl ExecView<'_, '_> {
+    fn scan_now(&mut self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<(Bytes, Record)>, ViewError> {
+        let version = self.version();
+        let mut pending: BTreeMap<Bytes, Option<Record>> = self
+            .world
+            .overlay
+            .range(range)
+            .map(|(key, pending)| {
+                let record = pending.value.clone().map(|value| Record { value, version: pending.version });
+                (key.clone(), record)
+            })
+            .collect();
+        let end = range.end().cloned().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        for (key, value) in self.writes.range((std::ops::Bound::Included(range.start().clone()), end)) {
+            pending.insert(key.clone(), value.clone().map(|value| Record { value, version }));
+        }
+        let mut base = self.world.reader.scan(range, order);
+        let mut stored = base.next().map_err(storage_error)?;
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let next_pending = match order {
+                Order::Ascending => pending.first_key_value(),
+                Order::Descending => pending.last_key_value(),
+            };
+            let pending_first = match (next_pending, &stored) {
+                (None, None) => break,
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (Some((key, _)), Some((stored_key, _))) => match order {
+                    Order::Ascending => key <= stored_key,
+                    Order::Descending => key >= stored_key,
+                },
+            };
+            let (key, record) = if pending_first {
+                let entry = match order {
+                    Order::Ascending => pending.pop_first(),
+                    Order::Descending => pending.pop_last(),
+                };
+                let (key, record) = entry.expect("peeked above");
+                if stored.as_ref().is_some_and(|(stored_key, _)| *stored_key == key) {
+                    stored = base.next().map_err(storage_error)?;
+                }
+                (key, record)
+            } else {
+                let (key, record) = stored.take().expect("peeked above");
+                stored = base.next().map_err(storage_error)?;
+                (key, Some(record))
+            };
+            let live = record.filter(|record| !self.world.ranges.is_flushed(&key, record.version));
+            found.extend(live.map(|record| (key, record)));
+        }
+        Ok(found)
+    }
+}
+
+impl View for ExecView<'_, '_> {
+    async fn get(&mut self, key: &[u8]) -> Result<Option<Record>, ViewError> {
+        if let Some(value) = self.writes.get(key) {
+            let version = self.version();
+            return Ok(value.clone().map(|value| Record { value, version }));
+        }
+        self.world.live_record(key)
+    }
+
+    async fn scan(&mut self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<(Bytes, Record)>, ViewError> {
+        self.scan_now(range, order, limit)
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: Bytes) {
+        self.writes.insert(key.into(), Some(value));
+    }
+
+    fn delete(&mut self, key: Vec<u8>) {
+        self.writes.insert(key.into(), None);
+    }
+
+    fn flush_redis(&mut self, range: &KeyRange, db: Option<u8>) {
+        self.flushes.push((range.clone(), db));
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.world.now_ms
+    }
+
+    fn expired(&mut self, expire_at_ms: u64) -> bool {
+        let expired = expire_at_ms <= self.world.now_ms;
+        // Judged by a time that no replica knows yet: the time must be replicated before the answer leaves.
+        self.judged_expired |= expired && expire_at_ms > self.world.replicated_now_ms;
+        expired
+    }
+
+    fn version(&self) -> Version {
+        Version { e: self.world.clock.e, s: self.world.clock.s + 1 }
+    }
+
+    fn random(&mut self) -> u64 {
+        rand::random()
+    }
+}

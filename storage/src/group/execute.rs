@@ -1,0 +1,668 @@
+//! The executor: evaluates what may write, one request after another, and is the only proposer of its group.
+//!
+//! A leader's term in office ([`Executor::hold_office`]) goes round one loop:
+//!
+//! 1. Queued requests are evaluated over the [`World`] into a draft; each result is sealed.
+//! 2. While fewer than `pipeline_depth` batches are in flight, the draft becomes the next batch of the chain.
+//! 3. When the oldest batch is applied, its results are opened, the overlay pruned, and a fresh view opened.
+//! 4. Results that had no effect and no batch to ride in wait for a read check begun behind their evaluation.
+//!
+//! A refused, skipped or timed-out batch breaks the chain: the executor proposes a barrier until one is applied, which
+//! decides every outstanding batch, and goes on with an empty overlay ([`Office::restart`]). When the office is lost,
+//! what is in flight is answered *unknown*, and what was not proposed *not the leader*.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use keyspace::{Epoch, GroupId, RangeId, RequestId, Route};
+use metrics::{counter, gauge, histogram};
+use prost::Message;
+use proto::wire;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::chain::Link;
+use super::dedup::Changes;
+use super::evaluate::{Draft, InFlight, World};
+use super::gate::{Moment, Release, Sealed};
+use super::propose::{Proposal, Proposer, Verdict};
+use super::ranges::OwnedRange;
+use super::read::{CheckError, ReadCheck, Replicate};
+use super::request::{ExecRequest, Outcome, ReplyTo, not_executed};
+use super::split::{self, SplitError};
+use super::state::{StateError, Views};
+use super::{GroupRaft, WallClock};
+
+/// What the executor is asked to do.
+pub enum Job {
+    /// Requests of one gateway message, in order.
+    Requests {
+        /// What the gateway says of itself.
+        gateway: GatewayWord,
+        /// The requests.
+        queued: Vec<(ExecRequest, ReplyTo)>,
+    },
+    /// A change that no client asked for.
+    Internal(Internal, oneshot::Sender<InternalDone>),
+}
+
+/// What a gateway says of itself in each message.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayWord {
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// It never asks again below this sequence.
+    pub answered_below: u64,
+}
+
+/// Changes of group state that no client asked for.
+#[derive(Clone, Debug)]
+pub enum Internal {
+    /// Make time or an oracle value part of the replicated state.
+    Replicate(Replicate),
+    /// A new group takes over its first ranges. Nothing happens when it has some.
+    Found(Vec<Route>),
+    /// Cut a range in two.
+    Split(split::SplitRequest),
+}
+
+/// What came of an [`Internal`].
+#[derive(Clone, Debug)]
+pub enum InternalDone {
+    /// It holds.
+    Done,
+    /// The two halves.
+    Split(Route, Route),
+    /// The split is refused.
+    SplitRefused(SplitError),
+    /// Not executed, or nobody knows: ask again.
+    Retry,
+}
+
+/// Bounds of one executor.
+#[derive(Clone, Copy, Debug)]
+pub struct ExecutorLimits {
+    /// Most batches in flight.
+    pub pipeline_depth: usize,
+    /// A batch is full at this size, in bytes.
+    pub batch_bytes: usize,
+    /// A batch is full at this many requests.
+    pub batch_requests: usize,
+    /// A batch that is not applied after this time breaks the chain.
+    pub batch_timeout: Duration,
+}
+
+impl Default for ExecutorLimits {
+    fn default() -> Self {
+        Self {
+            pipeline_depth: 4,
+            batch_bytes: 4 << 20,
+            batch_requests: 4096,
+            batch_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Requests evaluated between two looks at what has completed.
+const EVALUATIONS_PER_TURN: usize = 256;
+/// How often silent gateways are looked for and pending floors written.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Between two barriers that were refused.
+const BARRIER_PAUSE: Duration = Duration::from_millis(20);
+
+/// The executor of one group.
+pub struct Executor {
+    /// The group.
+    pub group: GroupId,
+    /// To propose, and to know who leads.
+    pub raft: GroupRaft,
+    /// Snapshots of the group.
+    pub views: Arc<Views>,
+    /// Proof of leadership for results without effect.
+    pub check: ReadCheck,
+    /// This node's wall clock.
+    pub clock: WallClock,
+    /// Bounds.
+    pub limits: ExecutorLimits,
+}
+
+/// How an office ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Another replica leads, or none.
+    Lost,
+    /// The queue is closed: the replica stops.
+    Stopped,
+}
+
+impl Executor {
+    /// Until the queue closes or the replica stops for good.
+    pub async fn run(self, mut inbox: mpsc::Receiver<Job>) {
+        let proposer = Proposer::new(self.raft.clone());
+        // Highest run proposed in a term: a later office in the same term begins above it.
+        let mut last = Link::default();
+        loop {
+            let Some(term) = self.await_office(&proposer, &mut inbox).await else { return };
+            match self.hold_office(&proposer, term, &mut last, &mut inbox).await {
+                Ok(End::Lost) => tracing::info!(group = self.group.0, term, "office lost"),
+                Ok(End::Stopped) => return,
+                Err(error) => {
+                    tracing::error!(group = self.group.0, %error, "executor cannot read its group");
+                    tokio::time::sleep(SWEEP).await;
+                }
+            }
+        }
+    }
+
+    /// Until this replica leads and has applied an entry of its own term. Meanwhile everything is refused.
+    async fn await_office(&self, proposer: &Proposer, inbox: &mut mpsc::Receiver<Job>) -> Option<u64> {
+        let mut office = proposer.watch_office();
+        loop {
+            if let Some(term) = office.ready() {
+                return Some(term);
+            }
+            tokio::select! {
+                job = inbox.recv() => refuse(&self.raft, job?),
+                open = office.changed() => if !open { return None },
+            }
+        }
+    }
+
+    async fn hold_office(
+        &self,
+        proposer: &Proposer,
+        term: u64,
+        last: &mut Link,
+        inbox: &mut mpsc::Receiver<Job>,
+    ) -> Result<End, StateError> {
+        let view = self.views.open()?;
+        let begun = view.head.chain.max(*last);
+        // Run 1 of a term needs no barrier: nothing of the term can be in flight yet.
+        let start = if begun.term == term { begun } else { Link { term, run: 1, n: 0 } };
+        let mut office = Office {
+            executor: self,
+            proposer,
+            link: start,
+            world: World::new(self.group, view)?,
+            draft: Draft::default(),
+            drafted: Vec::new(),
+            flights: VecDeque::new(),
+            taken: start,
+            unproven: VecDeque::new(),
+            proof: None,
+            queue: VecDeque::new(),
+            now: Moment::default(),
+        };
+        tracing::info!(group = self.group.0, term, chain = %begun, "executor in office");
+        let end = if begun.term == term { office.restart().await? } else { None };
+        let end = match end {
+            Some(end) => end,
+            None => office.serve(inbox).await?,
+        };
+        *last = office.link;
+        office.leave();
+        Ok(end)
+    }
+}
+
+/// Answers a job that this replica cannot take: it does not lead.
+fn refuse(raft: &GroupRaft, job: Job) {
+    match job {
+        Job::Requests { queued, .. } => {
+            let outcome = super::not_leader(raft);
+            for (_, reply) in queued {
+                reply.send(0, outcome.clone());
+            }
+        }
+        Job::Internal(_, done) => {
+            // Nobody waits any more: then nobody needs the answer.
+            let _ = done.send(InternalDone::Retry);
+        }
+    }
+}
+
+/// Who gets a result.
+enum Asker {
+    Gateway(ReplyTo),
+    Internal(oneshot::Sender<InternalDone>),
+}
+
+/// A sealed result and who gets it.
+struct Pending {
+    asker: Asker,
+    result: Sealed<Answer>,
+}
+
+enum Answer {
+    Outcome { e: u64, outcome: Outcome },
+    Internal(InternalDone),
+}
+
+impl Pending {
+    fn deliver(self, release: &Release) {
+        match (self.asker, self.result.open(release)) {
+            (Asker::Gateway(reply), Answer::Outcome { e, outcome }) => reply.send(e, outcome),
+            (Asker::Internal(done), Answer::Internal(what)) => {
+                let _ = done.send(what);
+            }
+            _ => unreachable!("an answer goes to the kind of asker that it was made for"),
+        }
+    }
+
+    /// The result is void: nothing was executed.
+    fn void(self, reason: wire::NotExecutedReason) {
+        self.result.discard();
+        match self.asker {
+            Asker::Gateway(reply) => reply.send(0, not_executed(reason)),
+            Asker::Internal(done) => {
+                let _ = done.send(InternalDone::Retry);
+            }
+        }
+    }
+
+    /// Nobody knows whether it was executed.
+    fn unknown(self) {
+        self.result.discard();
+        match self.asker {
+            // Dropping the way back says so.
+            Asker::Gateway(reply) => drop(reply),
+            Asker::Internal(done) => {
+                let _ = done.send(InternalDone::Retry);
+            }
+        }
+    }
+}
+
+/// A batch that is proposed and not decided.
+struct Flight {
+    link: Link,
+    proposed: Moment,
+    proposed_at: Instant,
+    proposal: Proposal,
+    results: Vec<Pending>,
+    dedup: Vec<wire::DedupRecord>,
+}
+
+struct Flights<'a>(&'a VecDeque<Flight>);
+
+impl InFlight for Flights<'_> {
+    fn results_of(&self, id: RequestId) -> Option<Bytes> {
+        let is_it = |record: &&wire::DedupRecord| {
+            record.incarnation == id.incarnation && record.sequence == id.sequence
+        };
+        let mut flying = self.0.iter().rev().flat_map(|flight| &flight.dedup);
+        flying.find(is_it).map(|record| record.results.clone())
+    }
+}
+
+/// One term in office.
+struct Office<'x> {
+    executor: &'x Executor,
+    proposer: &'x Proposer,
+    /// Place of the newest batch proposed.
+    link: Link,
+    world: World,
+    draft: Draft,
+    /// Results evaluated into the draft.
+    drafted: Vec<Pending>,
+    flights: VecDeque<Flight>,
+    /// The newest batch known to be taken.
+    taken: Link,
+    /// Results without effect that rode in no batch, by evaluation.
+    unproven: VecDeque<(Moment, Pending)>,
+    /// A read check on its way, and when it began.
+    proof: Option<(Moment, BoxFuture<'static, Result<(), CheckError>>)>,
+    queue: VecDeque<Job>,
+    now: Moment,
+}
+
+impl Office<'_> {
+    async fn serve(&mut self, inbox: &mut mpsc::Receiver<Job>) -> Result<End, StateError> {
+        let mut watch = self.proposer.watch_office();
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let limits = self.executor.limits;
+        loop {
+            self.evaluate_queued();
+            if let Some(end) = self.send_off().await {
+                return Ok(end);
+            }
+            let more_to_evaluate = !self.queue.is_empty() && self.draft_has_room();
+            let deadline = self.flights.front().map(|flight| flight.proposed_at + limits.batch_timeout);
+            let verdict = async {
+                match self.flights.front_mut() {
+                    Some(flight) => flight.proposal.verdict().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let proven = async {
+                match &mut self.proof {
+                    Some((begun, proof)) => (*begun, proof.await),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                verdict = verdict => if let Some(end) = self.land(verdict).await? { return Ok(end) },
+                proven = proven => if let Some(end) = self.proven(proven) { return Ok(end) },
+                // Evaluation goes on at once; the branches above only get a look in between.
+                () = std::future::ready(()), if more_to_evaluate => {}
+                job = inbox.recv(), if self.queue.is_empty() => match job {
+                    None => return Ok(End::Stopped),
+                    Some(job) => {
+                        self.queue.push_back(job);
+                        while self.queue.len() < 64 && let Ok(job) = inbox.try_recv() {
+                            self.queue.push_back(job);
+                        }
+                    }
+                },
+                open = watch.changed() => {
+                    if !open {
+                        return Ok(End::Stopped);
+                    }
+                    if !watch.holds(self.link.term) {
+                        return Ok(End::Lost);
+                    }
+                }
+                _ = sweep.tick() => self.sweep(),
+                () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    tracing::warn!(group = self.executor.group.0, "a batch was not decided in time");
+                    if let Some(end) = self.restart().await? { return Ok(end) }
+                }
+            }
+        }
+    }
+
+    fn draft_has_room(&self) -> bool {
+        // A change of ranges closes the batch: apply asserts what a batch relied on against the ranges before it.
+        self.draft.entry.range_change.is_none()
+            && self.draft.bytes < self.executor.limits.batch_bytes
+            && self.drafted.len() < self.executor.limits.batch_requests
+    }
+
+    /// Place that the draft will take.
+    fn next_link(&self) -> Link {
+        self.link.next()
+    }
+
+    /// Step 1: evaluates what waits, as far as the draft has room.
+    fn evaluate_queued(&mut self) {
+        let mut budget = EVALUATIONS_PER_TURN;
+        if let Some(now_ms) = self.executor.clock.now_ms() {
+            self.world.now_ms = self.world.now_ms.max(now_ms);
+        }
+        while budget > 0 && self.draft_has_room() {
+            match self.queue.pop_front() {
+                None => return,
+                Some(Job::Internal(internal, done)) => {
+                    let answer = self.evaluate_internal(internal);
+                    self.seal(Asker::Internal(done), Answer::Internal(answer));
+                    budget -= 1;
+                }
+                Some(Job::Requests { gateway, mut queued }) => {
+                    let room = self.executor.limits.batch_requests - self.drafted.len();
+                    let rest = (queued.len() > budget.min(room)).then(|| queued.split_off(budget.min(room)));
+                    budget -= queued.len();
+                    self.evaluate_requests(gateway, queued);
+                    if let Some(rest) = rest {
+                        self.queue.push_front(Job::Requests { gateway, queued: rest });
+                    }
+                }
+            }
+        }
+    }
+
+    fn evaluate_requests(&mut self, gateway: GatewayWord, queued: Vec<(ExecRequest, ReplyTo)>) {
+        let batch = self.next_link();
+        let flights = Flights(&self.flights);
+        let mut refused: Vec<u64> = Vec::new();
+        let mut evaluated = Vec::with_capacity(queued.len());
+        {
+            let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights);
+            evaluator.hear(gateway.incarnation, gateway.answered_below);
+            for (request, reply) in queued {
+                let connection = request.connection;
+                let outcome = if connection != 0 && refused.contains(&connection) {
+                    not_executed(wire::NotExecutedReason::Predecessor)
+                } else {
+                    evaluator.exec(&request)
+                };
+                if connection != 0 && matches!(outcome, Outcome::Refusal(_)) {
+                    refused.push(connection);
+                }
+                evaluated.push((reply, Answer::Outcome { e: evaluator.e(), outcome }));
+            }
+        }
+        for (reply, answer) in evaluated {
+            self.seal(Asker::Gateway(reply), answer);
+        }
+    }
+
+    fn evaluate_internal(&mut self, internal: Internal) -> InternalDone {
+        match internal {
+            Internal::Replicate(Replicate { e, now_ms }) => {
+                self.world.raise_clock(e);
+                // Time moves by this executor's clock alone; a reader's is the same machine's.
+                if self.executor.clock.now_ms().is_some() {
+                    self.world.now_ms = self.world.now_ms.max(now_ms);
+                }
+                self.draft.ticks = true;
+                InternalDone::Done
+            }
+            Internal::Found(routes) => {
+                if self.world.ranges.is_empty() {
+                    let added: Vec<_> = routes.into_iter().map(OwnedRange::new).collect();
+                    self.change_ranges(&[], added);
+                }
+                InternalDone::Done
+            }
+            Internal::Split(request) => {
+                match split::plan(&self.world.ranges, &request) {
+                    Ok(split::Plan::Already(left, right)) => InternalDone::Split(left, right),
+                    Ok(split::Plan::Cut { removed, halves }) => {
+                        let [left, right] = [halves[0].route.clone(), halves[1].route.clone()];
+                        self.change_ranges(&[removed], halves.to_vec());
+                        InternalDone::Split(left, right)
+                    }
+                    Err(refused) => InternalDone::SplitRefused(refused),
+                }
+            }
+        }
+    }
+
+    fn change_ranges(&mut self, removed: &[(RangeId, Epoch)], added: Vec<OwnedRange>) {
+        self.world.ranges = self.world.ranges.change(removed, added.clone());
+        self.draft.entry.range_change = Some(wire::RangeChange {
+            removed: removed.iter().map(|(id, epoch)| wire::RangeEpoch { range_id: id.0, epoch: epoch.0 }).collect(),
+            added: added.iter().map(super::ranges::to_wire).collect(),
+        });
+    }
+
+    /// A result over everything proposed and drafted so far.
+    fn seal(&mut self, asker: Asker, answer: Answer) {
+        let built_on = if self.draft.is_empty() { self.link } else { self.next_link() };
+        let result = Sealed::new(answer, built_on, self.now.advance());
+        self.drafted.push(Pending { asker, result });
+    }
+
+    /// Step 2: proposes the draft if there is room, or begins a check for results that need no batch.
+    async fn send_off(&mut self) -> Option<End> {
+        if self.draft.is_empty() {
+            let waiting = self.drafted.drain(..).map(|pending| (self.now, pending));
+            self.unproven.extend(waiting);
+        } else if self.flights.len() < self.executor.limits.pipeline_depth && !(self.draft_has_room() && self.has_queued()) {
+            let link = self.next_link();
+            let draft = std::mem::take(&mut self.draft);
+            let entry = draft.seal(link, &self.world);
+            let results = std::mem::take(&mut self.drafted);
+            histogram!("storage_batch_requests").record(results.len() as f64);
+            if let Some(end) = self.propose(link, entry, results).await {
+                return Some(end);
+            }
+        }
+        // In order of evaluation, so if the first still waits for its batch, all do.
+        let covered = self.unproven.front().is_some_and(|(_, pending)| pending.result.built_on() <= self.taken);
+        if self.proof.is_none() && covered {
+            let check = self.executor.check.clone();
+            self.proof = Some((self.now.advance(), async move { check.prove().await }.boxed()));
+        }
+        None
+    }
+
+    fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    async fn propose(&mut self, link: Link, entry: wire::GroupEntry, results: Vec<Pending>) -> Option<End> {
+        let payload = Bytes::from(entry.encode_to_vec());
+        counter!("storage_batches_total").increment(1);
+        histogram!("storage_batch_bytes").record(payload.len() as f64);
+        let proposed = self.now.advance();
+        let Some(proposal) = self.proposer.propose(link.term, payload).await else {
+            results.into_iter().for_each(Pending::unknown);
+            return Some(End::Stopped);
+        };
+        self.link = link;
+        let proposed_at = Instant::now();
+        self.flights.push_back(Flight { link, proposed, proposed_at, proposal, results, dedup: entry.dedup });
+        None
+    }
+
+    /// Step 3: the oldest batch is decided.
+    async fn land(&mut self, verdict: Verdict) -> Result<Option<End>, StateError> {
+        match verdict {
+            Verdict::Taken => {
+                let flight = self.flights.pop_front().expect("a verdict is that of the oldest batch");
+                self.release(flight);
+                // Whatever else is decided by now shares the new view.
+                while let Some(verdict) = self.flights.front_mut().and_then(|flight| flight.proposal.try_verdict()) {
+                    if verdict != Verdict::Taken {
+                        return self.restart().await;
+                    }
+                    let flight = self.flights.pop_front().expect("peeked above");
+                    self.release(flight);
+                }
+                self.world.rebase(self.taken, self.executor.views.open()?);
+                Ok(None)
+            }
+            Verdict::Skipped | Verdict::Refused => self.restart().await,
+            Verdict::Unknown => Ok(Some(End::Lost)),
+        }
+    }
+
+    fn release(&mut self, flight: Flight) {
+        histogram!("storage_batch_seconds").record(flight.proposed_at.elapsed().as_secs_f64());
+        self.taken = flight.link;
+        let release = Release::by_batch(flight.link, flight.proposed);
+        for pending in flight.results {
+            pending.deliver(&release);
+        }
+    }
+
+    /// Step 4: a read check has ended.
+    fn proven(&mut self, (begun, result): (Moment, Result<(), CheckError>)) -> Option<End> {
+        self.proof = None;
+        match result {
+            Ok(()) => {
+                let release = Release::by_read_check(self.taken, begun);
+                let mut waiting = VecDeque::new();
+                for (evaluated, pending) in self.unproven.drain(..) {
+                    // What was built on a batch that is still in flight waits for the next check behind it.
+                    if evaluated < begun && pending.result.built_on() <= self.taken {
+                        pending.deliver(&release);
+                    } else {
+                        waiting.push_back((evaluated, pending));
+                    }
+                }
+                self.unproven = waiting;
+                None
+            }
+            Err(CheckError::NotLeader) => Some(End::Lost),
+            Err(CheckError::NoQuorum) => {
+                // Nothing of these was executed; the gateway asks again.
+                for (_, pending) in self.unproven.drain(..) {
+                    pending.void(wire::NotExecutedReason::Restarted);
+                }
+                None
+            }
+        }
+    }
+
+    /// The chain is broken. Proposes barriers until one is applied, which decides all outstanding batches; then begins
+    /// the new run with an empty overlay.
+    async fn restart(&mut self) -> Result<Option<End>, StateError> {
+        counter!("storage_chain_restarts_total").increment(1);
+        let watch = self.proposer.watch_office();
+        loop {
+            let barrier = Link::barrier(self.link.term, self.link.run + 1);
+            self.link = barrier;
+            let entry = Draft::default().seal(barrier, &self.world);
+            let payload = Bytes::from(entry.encode_to_vec());
+            let Some(mut proposal) = self.proposer.propose(barrier.term, payload).await else {
+                return Ok(Some(End::Stopped));
+            };
+            let timeout = self.executor.limits.batch_timeout;
+            match tokio::time::timeout(timeout, proposal.verdict()).await {
+                Ok(Verdict::Taken) => break,
+                Ok(Verdict::Unknown) => return Ok(Some(End::Lost)),
+                Ok(Verdict::Skipped | Verdict::Refused) | Err(_) => {}
+            }
+            if !watch.holds(barrier.term) {
+                return Ok(Some(End::Lost));
+            }
+            tokio::time::sleep(BARRIER_PAUSE).await;
+        }
+        tracing::warn!(group = self.executor.group.0, run = %self.link, "the chain was broken; a new run begins");
+        while let Some(mut flight) = self.flights.pop_front() {
+            match flight.proposal.try_verdict() {
+                Some(Verdict::Taken) => self.release(flight),
+                Some(Verdict::Skipped | Verdict::Refused) => {
+                    flight.results.into_iter().for_each(|pending| pending.void(wire::NotExecutedReason::Restarted));
+                }
+                // Applied behind the barrier it would be skipped; not decided at all means that openraft forgot it.
+                Some(Verdict::Unknown) | None => flight.results.into_iter().for_each(Pending::unknown),
+            }
+        }
+        self.taken = self.link;
+        self.void_undecided();
+        self.world = World::new(self.executor.group, self.executor.views.open()?)?;
+        Ok(None)
+    }
+
+    /// Results over a draft or a run that is gone.
+    fn void_undecided(&mut self) {
+        self.draft = Draft::default();
+        self.proof = None;
+        let unproven = self.unproven.drain(..).map(|(_, pending)| pending);
+        for pending in self.drafted.drain(..).chain(unproven) {
+            pending.void(wire::NotExecutedReason::Restarted);
+        }
+    }
+
+    /// Looks for gateways that were silent for long, and writes floors that had no batch to ride in.
+    fn sweep(&mut self) {
+        gauge!("storage_dedup_records", "group" => self.executor.group.0.to_string())
+            .set(self.world.dedup.len() as f64);
+        let mut changes = Changes::default();
+        let now_ms = self.world.now_ms;
+        self.world.dedup.expire(now_ms, &mut changes);
+        let batch = self.next_link();
+        let flights = Flights(&self.flights);
+        self.world.evaluator(batch, &mut self.draft, &flights).carry(changes);
+        let carries = !self.draft.entry.dedup_drops.is_empty();
+        self.draft.ticks |= carries;
+    }
+
+    /// The office is over: what is in flight may or may not have happened.
+    fn leave(mut self) {
+        for flight in self.flights.drain(..) {
+            flight.results.into_iter().for_each(Pending::unknown);
+        }
+        self.void_undecided();
+        let raft = &self.executor.raft;
+        self.queue.drain(..).for_each(|job| refuse(raft, job));
+    }
+}

@@ -1,0 +1,89 @@
+//! One Raft group: a set of ranges, their data, and the protocol that keeps it exact.
+//!
+//! The leader evaluates commands next to the data and replicates what they wrote; replicas apply that mechanically.
+//! A file an activity:
+//!
+//! - [`execute`]: the loop of the executor, the group's only proposer; [`propose`] is its way into the log.
+//! - [`evaluate`]: what one request does, over the engine and the [`overlay`] of what is in flight; [`versions`] reads
+//!   multi-version data.
+//! - [`chain`] decides which entries of a term take effect, [`gate`] when a result may be seen.
+//! - [`dedup`] makes requests take effect once.
+//! - [`read`]: linearizable reads without an entry. [`suspend`] guards the lease they rest on.
+//! - [`apply`]: what a replica does with a committed entry; [`state`] and [`ranges`] are what it keeps, [`keys`] where.
+//! - [`machine`] is openraft's state machine over all that; [`split`] cuts ranges.
+//! - [`answer`] and [`request`] are the shapes of what comes in and goes out.
+//!
+//! Transactions over several groups (locks, prewrites, parked queues), moving ranges between groups and the collection
+//! of old versions are not built yet.
+
+pub mod answer;
+pub mod apply;
+pub mod chain;
+pub mod dedup;
+pub mod evaluate;
+pub mod execute;
+pub mod gate;
+pub mod keys;
+pub mod machine;
+pub mod overlay;
+pub mod propose;
+pub mod ranges;
+pub mod read;
+pub mod request;
+pub mod split;
+pub mod state;
+pub mod suspend;
+pub mod versions;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use keyspace::NodeId;
+use openraft::async_runtime::WatchReceiver;
+use proto::wire;
+
+use self::request::{Outcome, Reason, refusal};
+use self::machine::StateMachine;
+use crate::raft::transport::{ClockTable, wall_clock_ms};
+use crate::raft::types::TypeConfig;
+
+/// openraft's handle of one replica.
+pub type GroupRaft = openraft::Raft<TypeConfig, StateMachine>;
+
+/// The clock that a leader moves its group's time by.
+#[derive(Clone)]
+pub struct WallClock {
+    peers: ClockTable,
+    this: NodeId,
+    /// Voters of the group, one list for each half of a joint configuration.
+    voters: Arc<ArcSwap<Vec<Vec<NodeId>>>>,
+}
+
+impl WallClock {
+    /// Of this node, trusted while a majority of the group's voters agrees with it.
+    pub fn new(peers: ClockTable, this: NodeId) -> Self {
+        Self { peers, this, voters: Arc::default() }
+    }
+
+    /// The group's voters have changed.
+    pub fn set_voters(&self, voters: Vec<Vec<NodeId>>) {
+        self.voters.store(Arc::new(voters));
+    }
+
+    /// Milliseconds since 1970; `None` while a majority disagrees, and the group's time must stand still.
+    pub fn now_ms(&self) -> Option<u64> {
+        let voters = self.voters.load();
+        let agrees = voters.iter().all(|half| self.peers.majority_agrees(half, self.this));
+        agrees.then(wall_clock_ms)
+    }
+}
+
+/// The refusal of a replica that does not lead, with what it knows of who does.
+pub fn not_leader(raft: &GroupRaft) -> Outcome {
+    let server = raft.server_metrics().borrow_watched().clone();
+    let leader = server.current_leader.filter(|leader| leader != raft.node_id());
+    let node = leader.and_then(|leader| server.membership_config.membership().get_node(&leader).cloned());
+    let term = openraft::vote::RaftVote::leader_id(&server.vote).term;
+    let (leader_node_id, leader_address) = node.map(|node| (node.node_id, node.address)).unwrap_or_default();
+    refusal(Reason::NotLeader(wire::NotLeader { leader_node_id, leader_address, term }))
+}

@@ -1,0 +1,141 @@
+//! Requests as the executor and the readers take them, and the way back to who asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use commands::Command;
+use keyspace::{Epoch, KeyRange, RangeId, RequestId, Version};
+use proto::wire;
+use tokio::sync::mpsc;
+
+/// What a request may touch, and where its gateway believes that it lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// One lock unit, or every key of an interval.
+    pub scope: Scope,
+    /// The range it was routed by.
+    pub range_id: RangeId,
+    /// That range's epoch.
+    pub epoch: Epoch,
+}
+
+/// A lock unit or an interval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Encoded unit key.
+    Unit(Bytes),
+    /// Encoded keys.
+    Interval(KeyRange),
+}
+
+/// A request that may write. Runs at most once under its id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecRequest {
+    /// The dedup key.
+    pub id: RequestId,
+    /// Largest oracle value that the gateway has seen.
+    pub seen_e: u64,
+    /// Smallest unit named in the request: where its dedup record lives.
+    pub anchor: Bytes,
+    /// Everything the commands may touch.
+    pub targets: Vec<Target>,
+    /// Units and their versions that must not have changed; `None`: absent.
+    pub observed: Vec<(Bytes, Option<Version>)>,
+    /// Evaluated in order.
+    pub commands: Vec<Command>,
+    /// Client connection, 0 for none: a refusal refuses what follows it from the same one in the same batch.
+    pub connection: u64,
+}
+
+/// A request that changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadRequest {
+    /// Everything the commands may touch.
+    pub targets: Vec<Target>,
+    /// Evaluated in order.
+    pub commands: Vec<Command>,
+    /// Largest oracle value that the gateway has seen.
+    pub seen_e: u64,
+    /// As of this oracle value; `None`: newest.
+    pub at: Option<u64>,
+}
+
+/// Bytes and requests that a node has taken on and not answered.
+#[derive(Debug, Default)]
+pub struct Load {
+    requests: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Load {
+    /// Requests not answered yet.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Their size in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// The one answer that a request gets. Dropped unanswered, it says that the outcome is unknown.
+#[derive(Debug)]
+pub struct ReplyTo {
+    ticket: u64,
+    sink: mpsc::UnboundedSender<wire::Reply>,
+    load: Arc<Load>,
+    bytes: usize,
+    answered: bool,
+}
+
+impl ReplyTo {
+    /// For the request `ticket`, of `bytes` bytes, on the stream that `sink` feeds. Counts towards `load` until answered.
+    pub fn new(ticket: u64, bytes: usize, sink: mpsc::UnboundedSender<wire::Reply>, load: Arc<Load>) -> Self {
+        load.requests.fetch_add(1, Ordering::Relaxed);
+        load.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self { ticket, sink, load, bytes, answered: false }
+    }
+
+    /// Answers. `e` is the group's oracle value.
+    pub fn send(mut self, e: u64, outcome: Outcome) {
+        self.answer(e, outcome);
+    }
+
+    fn answer(&mut self, e: u64, outcome: Outcome) {
+        self.answered = true;
+        // The gateway may be gone; then nobody waits for the answer.
+        let _ = self.sink.send(wire::Reply { ticket: self.ticket, e, outcome: Some(outcome) });
+    }
+}
+
+impl Drop for ReplyTo {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.answer(0, refusal(Reason::OutcomeUnknown(wire::OutcomeUnknown {})));
+        }
+        self.load.requests.fetch_sub(1, Ordering::Relaxed);
+        self.load.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Results or refusal, in wire form.
+pub type Outcome = wire::reply::Outcome;
+/// Why there are no results.
+pub type Reason = wire::refusal::Reason;
+
+/// A refusal as an outcome.
+pub fn refusal(reason: Reason) -> Outcome {
+    Outcome::Refusal(wire::Refusal { reason: Some(reason) })
+}
+
+/// Certainly not executed.
+pub fn not_executed(reason: wire::NotExecutedReason) -> Outcome {
+    refusal(Reason::NotExecuted(wire::NotExecuted { reason: reason.into() }))
+}
+
+/// The request can never succeed.
+pub fn rejected(message: impl Into<String>) -> Outcome {
+    refusal(Reason::Rejected(wire::Rejected { message: message.into() }))
+}

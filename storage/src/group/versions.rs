@@ -1,0 +1,236 @@
+//! Reading multi-version data: the newest visible version of each key, from one engine snapshot.
+
+use bytes::Bytes;
+use commands::{Order, Record};
+use keyspace::{GroupId, KeyRange, Version};
+
+use super::keys::{GroupKeys, decode_value};
+use super::ranges::RangeTable;
+use super::state::StateError;
+use crate::engine::{Cursor, Snapshot};
+
+/// How many versions of one key a scan steps over before it seeks to the next key.
+const STEPS_BEFORE_SEEK: usize = 8;
+
+/// Reads data as of a version.
+pub struct VersionReader<'a> {
+    snapshot: &'a dyn Snapshot,
+    cursor: Box<dyn Cursor + 'a>,
+    keys: GroupKeys,
+    ranges: &'a RangeTable,
+    check_flushes: bool,
+    at: Version,
+}
+
+impl<'a> VersionReader<'a> {
+    /// Over the data of `group` in a snapshot, hiding what is newer than `at` and what was flushed by then.
+    pub fn new(snapshot: &'a dyn Snapshot, group: GroupId, ranges: &'a RangeTable, at: Version) -> Self {
+        let keys = GroupKeys::new(group);
+        let (start, end) = keys.all_data();
+        let cursor = snapshot.cursor(&start, &end);
+        Self { snapshot, cursor, keys, ranges, check_flushes: ranges.has_flush_marks(), at }
+    }
+
+    /// The newest visible version of a key.
+    pub fn get(&mut self, key: &[u8]) -> Result<Option<Record>, StateError> {
+        self.cursor.seek(&self.keys.data(key, self.at))?;
+        let Some((found_key, version, value)) = here(&*self.cursor)? else { return Ok(None) };
+        if found_key != key {
+            return Ok(None);
+        }
+        let record = value.map(|value| Record { value: Bytes::copy_from_slice(value), version });
+        Ok(record.filter(|record| !self.is_flushed(key, record.version)))
+    }
+
+    /// Whether a flush mark hides this version.
+    fn is_flushed(&self, key: &[u8], version: Version) -> bool {
+        // A mark newer than the snapshot's version was set behind it and does not count.
+        self.check_flushes
+            && self.ranges.lookup(key).zip(keyspace::layout::redis_db(key)).is_some_and(|(owned, db)| {
+                let mark = owned.flush_mark(db);
+                version <= mark && mark <= self.at
+            })
+    }
+
+    /// Iterates over the visible records of an interval.
+    pub fn scan(&self, range: &KeyRange, order: Order) -> Scan<'_> {
+        let start = self.keys.data_prefix(range.start());
+        let end = range.end().map_or_else(|| self.keys.all_data().1, |end| self.keys.data_prefix(end));
+        Scan { reader: self, cursor: self.snapshot.cursor(&start, &end), start, end, order, begun: false }
+    }
+}
+
+/// Key, version and value under the cursor.
+type Here<'c> = (&'c [u8], Version, Option<&'c [u8]>);
+
+fn here<'c>(cursor: &'c (dyn Cursor + '_)) -> Result<Option<Here<'c>>, StateError> {
+    let Some((engine_key, stored)) = cursor.current() else { return Ok(None) };
+    let parsed = GroupKeys::split_data(engine_key).zip(decode_value(stored));
+    let ((key, version), value) = parsed.ok_or_else(|| StateError::Junk(format!("data key {engine_key:02x?}")))?;
+    Ok(Some((key, version, value)))
+}
+
+/// Visible records of an interval, see [`VersionReader::scan`].
+pub struct Scan<'a> {
+    reader: &'a VersionReader<'a>,
+    cursor: Box<dyn Cursor + 'a>,
+    start: Vec<u8>,
+    end: Vec<u8>,
+    order: Order,
+    begun: bool,
+}
+
+impl Scan<'_> {
+    /// The next visible record in scan order.
+    pub fn next(&mut self) -> Result<Option<(Bytes, Record)>, StateError> {
+        if !self.begun {
+            self.begun = true;
+            match self.order {
+                Order::Ascending => self.cursor.seek(&self.start)?,
+                Order::Descending => self.cursor.seek_back(&self.end)?,
+            }
+        }
+        // Ends with the data: each round leaves one key behind.
+        while let Some((key, _, _)) = here(&*self.cursor)? {
+            let key = Bytes::copy_from_slice(key);
+            self.cursor.seek(&self.reader.keys.data(&key, self.reader.at))?;
+            let newest = match here(&*self.cursor)? {
+                Some((found, version, Some(value))) if found == key => {
+                    Some(Record { value: Bytes::copy_from_slice(value), version })
+                }
+                _ => None,
+            };
+            match self.order {
+                Order::Ascending => self.leave_upwards(&key)?,
+                Order::Descending => self.cursor.seek_back(&self.reader.keys.data_prefix(&key))?,
+            }
+            if let Some(record) = newest.filter(|record| !self.reader.is_flushed(&key, record.version)) {
+                return Ok(Some((key, record)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Moves behind all versions of `key`.
+    fn leave_upwards(&mut self, key: &[u8]) -> Result<(), StateError> {
+        let is_behind = |cursor: &dyn Cursor| here(cursor).map(|here| here.is_none_or(|(found, ..)| found > key));
+        for _ in 0..STEPS_BEFORE_SEEK {
+            if is_behind(&*self.cursor)? {
+                return Ok(());
+            }
+            self.cursor.next()?;
+        }
+        let mut behind = self.reader.keys.data(key, Version::MIN);
+        behind.push(0);
+        self.cursor.seek(&behind)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::memory::MemoryEngine;
+    use crate::engine::{Batch, Engine};
+    use crate::group::keys::encode_value;
+    use crate::group::ranges::OwnedRange;
+    use keyspace::{Epoch, RangeId, RangeState, Route, layout};
+
+    const GROUP: GroupId = GroupId(3);
+
+    fn version(number: u64) -> Version {
+        Version { e: 2, s: number }
+    }
+
+    type Write = (u8, u64, Option<u8>);
+
+    /// Writes each key at most once a version, next to data of two neighbouring groups.
+    fn engine_with(writes: &[Write]) -> MemoryEngine {
+        let engine = MemoryEngine::new();
+        let mut batch = Batch::default();
+        for neighbour in [2, 4] {
+            let keys = GroupKeys::new(GroupId(neighbour));
+            batch.put(keys.data(&layout::raw(b"x"), version(1)), encode_value(Some(b"other group")));
+        }
+        for (key, at, value) in writes {
+            let key = GroupKeys::new(GROUP).data(&layout::raw(&[*key]), version(*at));
+            batch.put(key, encode_value(value.as_ref().map(std::slice::from_ref)));
+        }
+        engine.write(&batch).unwrap();
+        engine
+    }
+
+    proptest! {
+        /// Point reads and scans of both directions agree with a model at every version.
+        #[test]
+        fn reads_show_the_newest_visible_version(
+            writes in prop::collection::btree_map((0u8..6, 1u64..30), prop::option::of(any::<u8>()), 0..60),
+            at in 0u64..32,
+            bounds in (0u8..7, 0u8..7),
+        ) {
+            let writes: Vec<Write> = writes.into_iter().map(|((key, at), value)| (key, at, value)).collect();
+            let engine = engine_with(&writes);
+            let mut model: BTreeMap<u8, (u64, Option<u8>)> = BTreeMap::new();
+            for (key, written, value) in &writes {
+                if *written <= at {
+                    let newest = model.entry(*key).or_insert((0, None));
+                    *newest = (*newest).max((*written, *value));
+                }
+            }
+            let snapshot = engine.snapshot();
+            let ranges = RangeTable::default();
+            let mut reader = VersionReader::new(&*snapshot, GROUP, &ranges, version(at));
+            for key in 0..6u8 {
+                let found = reader.get(&layout::raw(&[key])).unwrap().map(|record| record.value[0]);
+                prop_assert_eq!(found, model.get(&key).and_then(|(_, value)| *value));
+            }
+            let (low, high) = (bounds.0.min(bounds.1), bounds.0.max(bounds.1));
+            let Some(range) = KeyRange::new(layout::raw(&[low]), Some(layout::raw(&[high]).into())) else {
+                return Ok(());
+            };
+            let mut expected: Vec<(Bytes, u8)> = model
+                .range(low..high)
+                .filter_map(|(key, (_, value))| Some((layout::raw(&[*key]).into(), (*value)?)))
+                .collect();
+            for order in [Order::Ascending, Order::Descending] {
+                let mut scan = reader.scan(&range, order);
+                let mut found = Vec::new();
+                while let Some((key, record)) = scan.next().unwrap() {
+                    found.push((key, record.value[0]));
+                }
+                prop_assert_eq!(&found, &expected);
+                expected.reverse();
+            }
+        }
+    }
+
+    #[test]
+    fn a_flush_hides_what_was_there_and_nothing_newer() {
+        let route = Route {
+            range_id: RangeId(1),
+            range: KeyRange::all(),
+            group: GROUP,
+            epoch: Epoch(1),
+            state: RangeState::Active,
+            parent: RangeId(0),
+        };
+        let ranges = RangeTable::new(vec![OwnedRange::new(route)]).flush(RangeId(1), Some(0), version(5));
+        let engine = MemoryEngine::new();
+        let mut batch = Batch::default();
+        let (old, new) = (layout::redis_meta(0, b"old"), layout::redis_meta(0, b"new"));
+        batch.put(GroupKeys::new(GROUP).data(&old, version(5)), encode_value(Some(b"v")));
+        batch.put(GroupKeys::new(GROUP).data(&new, version(6)), encode_value(Some(b"v")));
+        engine.write(&batch).unwrap();
+        let snapshot = engine.snapshot();
+        let mut now = VersionReader::new(&*snapshot, GROUP, &ranges, Version::MAX);
+        assert!(now.get(&old).unwrap().is_none());
+        assert!(now.get(&new).unwrap().is_some());
+        let mut before = VersionReader::new(&*snapshot, GROUP, &ranges, version(4).max(version(5)));
+        assert!(before.get(&old).unwrap().is_none(), "flushed at version 5");
+    }
+}

@@ -1,0 +1,143 @@
+//! Requests off the wire: what is not a valid request stops here.
+
+use bytes::Bytes;
+use commands::{Command, Order, dynamo, raw, redis};
+use keyspace::layout::REDIS_DATABASES;
+use keyspace::slot::SLOTS;
+use keyspace::{Epoch, KeyRange, RangeId, RequestId, Version};
+use proto::{WireError, wire};
+
+use crate::group::request::{ExecRequest, ReadRequest, Scope, Target};
+
+fn missing(message: &'static str, field: &'static str) -> WireError {
+    WireError::Missing { message, field }
+}
+
+fn invalid(message: &'static str, field: &'static str) -> WireError {
+    WireError::Invalid { message, field }
+}
+
+/// A request that may write.
+pub fn exec(
+    incarnation: u64,
+    seen_e: u64,
+    connection: u64,
+    targets: Vec<wire::Target>,
+    exec: wire::Exec,
+) -> Result<ExecRequest, WireError> {
+    let id: RequestId = proto::identity::request_id(incarnation, &exec)?;
+    let observed = exec.observed.into_iter().map(|unit| (unit.unit, unit.version.map(Version::from))).collect();
+    Ok(ExecRequest {
+        id,
+        seen_e: seen_e.max(exec.first_e),
+        anchor: exec.anchor,
+        targets: targets.into_iter().map(target).collect::<Result<_, _>>()?,
+        observed,
+        commands: exec.commands.into_iter().map(command).collect::<Result<_, _>>()?,
+        connection,
+    })
+}
+
+/// A request that changes nothing.
+pub fn read(seen_e: u64, targets: Vec<wire::Target>, read: wire::Read) -> Result<ReadRequest, WireError> {
+    Ok(ReadRequest {
+        targets: targets.into_iter().map(target).collect::<Result<_, _>>()?,
+        commands: read.commands.into_iter().map(command).collect::<Result<_, _>>()?,
+        seen_e,
+        at: (read.at != 0).then_some(read.at),
+    })
+}
+
+fn target(target: wire::Target) -> Result<Target, WireError> {
+    let scope = if target.is_interval {
+        Scope::Interval(interval(target.key, target.end)?)
+    } else {
+        Scope::Unit(target.key)
+    };
+    Ok(Target { scope, range_id: RangeId(target.range_id), epoch: Epoch(target.epoch) })
+}
+
+/// An empty end is the end of the keyspace.
+fn interval(start: Bytes, end: Bytes) -> Result<KeyRange, WireError> {
+    KeyRange::new(start, (!end.is_empty()).then_some(end)).ok_or(invalid("KeyRange", "end"))
+}
+
+fn command(command: wire::Command) -> Result<Command, WireError> {
+    use wire::command::Language;
+    match command.language.ok_or(missing("Command", "language"))? {
+        Language::Redis(redis) => {
+            if redis.args.is_empty() {
+                return Err(missing("RedisCommand", "args"));
+            }
+            Ok(Command::Redis(redis::Invocation { db: db(redis.db)?, args: redis.args }))
+        }
+        Language::RedisSpan(span) => redis_span(span).map(Command::RedisSpan),
+        Language::Raw(raw) => raw_operation(raw).map(Command::Raw),
+        Language::Dynamo(dynamo) => dynamo_operation(dynamo).map(Command::Dynamo),
+    }
+}
+
+fn db(db: u32) -> Result<u8, WireError> {
+    u8::try_from(db).ok().filter(|db| *db < REDIS_DATABASES).ok_or(invalid("RedisCommand", "db"))
+}
+
+fn size(size: u32) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+fn redis_span(span: wire::RedisSpan) -> Result<redis::Span, WireError> {
+    use wire::redis_span::Part;
+    let part = match span.part.ok_or(missing("RedisSpan", "part"))? {
+        Part::Scan(scan) => {
+            let slot = u16::try_from(scan.slot).ok().filter(|slot| *slot <= SLOTS);
+            redis::SpanPart::Scan {
+                from: redis::ScanPosition {
+                    slot: slot.ok_or(invalid("RedisScanPart", "slot"))?,
+                    above_hash: (!scan.whole_slot).then_some(scan.above_hash),
+                },
+                count: size(scan.count),
+                pattern: scan.has_match.then_some(scan.match_pattern),
+                type_name: (!scan.type_name.is_empty()).then_some(scan.type_name),
+            }
+        }
+        Part::Count(count) => redis::SpanPart::Count {
+            resume: (!count.resume.is_empty()).then_some(count.resume),
+            limit: size(count.limit),
+        },
+        Part::Flush(flush) => redis::SpanPart::Flush { all_databases: flush.all_databases },
+    };
+    Ok(redis::Span { db: db(span.db)?, range: interval(span.start, span.end)?, part })
+}
+
+fn raw_operation(command: wire::RawCommand) -> Result<raw::Operation, WireError> {
+    use wire::raw_command::Operation;
+    Ok(match command.operation.ok_or(missing("RawCommand", "operation"))? {
+        Operation::Put(put) => raw::Operation::Put { key: put.key, value: put.value },
+        Operation::Delete(delete) => raw::Operation::Delete { key: delete.key },
+        Operation::Get(get) => raw::Operation::Get { key: get.key },
+        Operation::Scan(scan) => {
+            if scan.to_keyspace_end != scan.end.is_empty() {
+                return Err(invalid("RawScan", "end"));
+            }
+            raw::Operation::Scan {
+                range: interval(scan.start, scan.end)?,
+                order: if scan.reverse { Order::Descending } else { Order::Ascending },
+                limit: size(scan.limit),
+            }
+        }
+    })
+}
+
+fn dynamo_operation(command: wire::DynamoCommand) -> Result<dynamo::Operation, WireError> {
+    use dynamo::Operation as Do;
+    use wire::dynamo_command::Operation;
+    Ok(match command.operation.ok_or(missing("DynamoCommand", "operation"))? {
+        Operation::CreateTable(create) => Do::CreateTable { name: create.name, descriptor: create.descriptor },
+        Operation::DeleteTable(delete) => Do::DeleteTable { name: delete.name },
+        Operation::DescribeTable(describe) => Do::DescribeTable { name: describe.name },
+        Operation::ListTables(list) => Do::ListTables { start_after: list.start_after, limit: size(list.limit) },
+        Operation::PutItem(put) => Do::PutItem { key: put.key, item: put.item, return_old: put.return_old },
+        Operation::GetItem(get) => Do::GetItem { key: get.key },
+        Operation::DeleteItem(delete) => Do::DeleteItem { key: delete.key, return_old: delete.return_old },
+    })
+}

@@ -1,0 +1,162 @@
+//! The stream of a gateway: requests come in batches, go to the executors and readers of their groups, and are
+//! answered in whatever order they are decided; whatever is decided goes into the next message.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::Stream;
+use keyspace::GroupId;
+use metrics::{counter, histogram};
+use prost::Message;
+use proto::wire;
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::convert;
+use crate::group::execute::{GatewayWord, Job};
+use crate::group::read::QueuedRead;
+use crate::group::request::{ExecRequest, Reason, ReplyTo, not_executed, refusal, rejected};
+use crate::node::Node;
+
+/// Replies in one message.
+const REPLIES_PER_MESSAGE: usize = 4096;
+/// Bytes of replies in one message; a single reply may be larger.
+const REPLY_BYTES_PER_MESSAGE: usize = 4 << 20;
+
+/// The `Storage` service of a node.
+pub struct StorageService {
+    node: Arc<Node>,
+}
+
+impl StorageService {
+    /// Of this node.
+    pub fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+}
+
+type Replies = std::pin::Pin<Box<dyn Stream<Item = Result<wire::ReplyBatch, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl wire::storage_server::Storage for StorageService {
+    type ServeStream = Replies;
+
+    async fn serve(&self, request: Request<Streaming<wire::RequestBatch>>) -> Result<Response<Replies>, Status> {
+        let mut batches = request.into_inner();
+        let (sink, decided) = mpsc::unbounded_channel();
+        let node = self.node.clone();
+        tokio::spawn(async move {
+            // An error ends the stream; the gateway opens another and asks again.
+            while let Ok(Some(batch)) = batches.message().await {
+                take(&node, batch, &sink).await;
+            }
+        });
+        Ok(Response::new(Box::pin(replies(decided))))
+    }
+}
+
+/// Packs replies into messages.
+fn replies(
+    decided: mpsc::UnboundedReceiver<wire::Reply>,
+) -> impl Stream<Item = Result<wire::ReplyBatch, Status>> + Send {
+    futures::stream::unfold((decided, None), |(mut decided, left)| async move {
+        let mut reply: wire::Reply = match left {
+            Some(reply) => reply,
+            None => decided.recv().await?,
+        };
+        let mut replies = Vec::new();
+        let mut bytes = 0;
+        let left = loop {
+            bytes += reply.encoded_len();
+            replies.push(reply);
+            if replies.len() == REPLIES_PER_MESSAGE {
+                break None;
+            }
+            match decided.try_recv() {
+                Ok(next) if bytes + next.encoded_len() > REPLY_BYTES_PER_MESSAGE => break Some(next),
+                Ok(next) => reply = next,
+                Err(_) => break None,
+            }
+        };
+        Some((Ok(wire::ReplyBatch { replies }), (decided, left)))
+    })
+}
+
+/// Hands the requests of one message to their groups.
+async fn take(node: &Arc<Node>, batch: wire::RequestBatch, sink: &mpsc::UnboundedSender<wire::Reply>) {
+    histogram!("storage_message_requests").record(batch.requests.len() as f64);
+    let gateway = GatewayWord { incarnation: batch.incarnation, answered_below: batch.answered_below };
+    node.seen_e.fetch_max(batch.seen_e, Ordering::Relaxed);
+    let mut execs: BTreeMap<GroupId, Vec<(ExecRequest, ReplyTo)>> = BTreeMap::new();
+    let mut reads: BTreeMap<GroupId, Vec<QueuedRead>> = BTreeMap::new();
+    for request in batch.requests {
+        let group = GroupId(request.group_id);
+        let reply = ReplyTo::new(request.ticket, request.encoded_len(), sink.clone(), node.load.clone());
+        let writes = matches!(request.kind, Some(wire::request::Kind::Exec(_)));
+        if let Some(reason) = refuses(node, writes) {
+            counter!("storage_refused_total", "reason" => reason.as_str_name()).increment(1);
+            reply.send(0, not_executed(reason));
+            continue;
+        }
+        let converted = match request.kind {
+            Some(wire::request::Kind::Exec(exec)) => {
+                convert::exec(batch.incarnation, batch.seen_e, request.connection, request.targets, exec)
+                    .map(Converted::Exec)
+            }
+            Some(wire::request::Kind::Read(read)) => {
+                convert::read(batch.seen_e, request.targets, read).map(Converted::Read)
+            }
+            None => Err(proto::WireError::Missing { message: "Request", field: "kind" }),
+        };
+        match converted {
+            Ok(Converted::Exec(request)) => execs.entry(group).or_default().push((request, reply)),
+            Ok(Converted::Read(request)) => reads.entry(group).or_default().push(QueuedRead { request, reply }),
+            Err(error) => reply.send(0, rejected(error.to_string())),
+        }
+    }
+    // Executors first: a full inbox holds this stream back, which is the gateway's back-pressure.
+    for (group, queued) in execs {
+        match node.find(group) {
+            Some(replica) => {
+                // A stopped replica drops the job, which answers "unknown" for all of it.
+                let _ = replica.jobs.send(Job::Requests { gateway, queued }).await;
+            }
+            None => queued.into_iter().for_each(|(_, reply)| reply.send(0, not_here())),
+        }
+    }
+    for (group, queued) in reads {
+        match node.find(group) {
+            Some(replica) => {
+                for read in queued {
+                    let _ = replica.reads.send(read).await;
+                }
+            }
+            None => queued.into_iter().for_each(|read| read.reply.send(0, not_here())),
+        }
+    }
+}
+
+enum Converted {
+    Exec(ExecRequest),
+    Read(crate::group::request::ReadRequest),
+}
+
+/// Why the node takes nothing on at the moment.
+fn refuses(node: &Node, writes: bool) -> Option<wire::NotExecutedReason> {
+    let limits = node.config.limits;
+    if node.draining.load(Ordering::Relaxed) && node.all().is_empty() {
+        Some(wire::NotExecutedReason::Draining)
+    } else if node.load.requests() > limits.requests || node.load.bytes() > limits.request_bytes {
+        Some(wire::NotExecutedReason::Overloaded)
+    } else if writes && node.disk_full.load(Ordering::Relaxed) {
+        Some(wire::NotExecutedReason::DiskFull)
+    } else {
+        None
+    }
+}
+
+/// No replica of the group lives here: ask another member.
+fn not_here() -> crate::group::request::Outcome {
+    refusal(Reason::NotLeader(wire::NotLeader::default()))
+}
