@@ -7,7 +7,8 @@
 //! wrong. What was tried is remembered as (operations in the order, value), so that no dead end is entered twice.
 //!
 //! An operation whose outcome is unknown (the connection broke) has no return: a write may take effect at any time after
-//! its call, or never; a read says nothing and is left out by the caller or ignored here.
+//! its call, or never; a read says nothing and is ignored. A lost write whose value nobody has read is ignored too: it
+//! may as well never have happened, and trying every moment for each of them would take forever.
 //!
 //! Registers are independent, so histories are checked key by key. Left out: operations that read and write at once
 //! (a counter is checked by its bounds instead, see [`crate::load`]).
@@ -48,10 +49,18 @@ pub struct Violation {
 
 /// Checks a history of one register that holds `initial` at first. The order of `operations` does not matter.
 pub fn check<V: Clone + Eq + Hash + Debug>(initial: &V, operations: &[Operation<V>]) -> Result<(), Violation> {
-    let operations: Vec<&Operation<V>> = operations
+    let read: HashSet<&V> = operations
         .iter()
-        .filter(|operation| operation.returned.is_some() || matches!(operation.action, Action::Write(_)))
+        .filter_map(|operation| match &operation.action {
+            Action::Read(value) => operation.returned.and(Some(value)),
+            Action::Write(_) => None,
+        })
         .collect();
+    let matters = |operation: &&Operation<V>| match &operation.action {
+        Action::Write(value) => operation.returned.is_some() || read.contains(value),
+        Action::Read(_) => operation.returned.is_some(),
+    };
+    let operations: Vec<&Operation<V>> = operations.iter().filter(matters).collect();
     let mut timeline = Timeline::of(&operations);
     let mut open = operations.iter().filter(|operation| operation.returned.is_some()).count();
     let mut value = initial.clone();

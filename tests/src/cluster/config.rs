@@ -33,7 +33,8 @@ pub(super) struct Storage {
     pub metrics: SocketAddr,
     pub data: PathBuf,
     pub placement: SocketAddr,
-    pub log_keep_entries: Option<u64>,
+    /// Tables to append.
+    pub more: String,
 }
 
 impl Storage {
@@ -41,20 +42,14 @@ impl Storage {
         #[derive(Serialize)]
         struct File<'a> {
             listen: SocketAddr,
-            metrics_listen: SocketAddr,
+            metrics: SocketAddr,
             data_dir: &'a PathBuf,
-            placement: String,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            log_keep_entries: Option<u64>,
+            placement: Vec<String>,
         }
-        let Self { listen, metrics, data, placement, log_keep_entries } = self;
-        write(&File {
-            listen: *listen,
-            metrics_listen: *metrics,
-            data_dir: data,
-            placement: placement.to_string(),
-            log_keep_entries: *log_keep_entries,
-        })
+        let Self { listen, metrics, data, placement, more } = self;
+        let placement = vec![format!("http://{placement}")];
+        let file = write(&File { listen: *listen, metrics: *metrics, data_dir: data, placement });
+        format!("{file}\n{more}")
     }
 }
 

@@ -42,7 +42,7 @@ pub struct ClusterBuilder {
     nodes: usize,
     groups: usize,
     gateways: usize,
-    log_keep_entries: Option<u64>,
+    storage_tables: String,
     data_directory: Option<(usize, PathBuf)>,
     directory: PathBuf,
 }
@@ -66,9 +66,9 @@ impl ClusterBuilder {
         self
     }
 
-    /// How many applied log entries a group keeps for members that are behind. Default: the product's.
-    pub fn log_keep_entries(mut self, entries: u64) -> Self {
-        self.log_keep_entries = Some(entries);
+    /// TOML tables for the configuration of every storage node: `[log]`, `[limits]`, …
+    pub fn storage_tables(mut self, tables: impl Into<String>) -> Self {
+        self.storage_tables = tables.into();
         self
     }
 
@@ -118,7 +118,7 @@ impl ClusterBuilder {
                     metrics: ports::free_address(),
                     data: data.clone(),
                     placement: placement_address,
-                    log_keep_entries: self.log_keep_entries,
+                    more: self.storage_tables.clone(),
                 };
                 let name = format!("node-{}", index + 1);
                 let process = process(&root, &name, "elastickv-storage", &[], &config.to_toml());
@@ -197,7 +197,8 @@ impl Cluster {
     /// Three nodes, three groups, one gateway, unless told otherwise.
     pub fn builder() -> ClusterBuilder {
         let directory = std::env::temp_dir();
-        ClusterBuilder { nodes: 3, groups: 3, gateways: 1, log_keep_entries: None, data_directory: None, directory }
+        let storage_tables = String::new();
+        ClusterBuilder { nodes: 3, groups: 3, gateways: 1, storage_tables, data_directory: None, directory }
     }
 
     /// Redis of the first gateway.

@@ -71,7 +71,10 @@ mod tests {
     #[tokio::test]
     async fn an_error_spoils_the_measurement() {
         let outcome = drive(2, Duration::from_secs(5), |client| {
-            move |_| async move { if client == 1 { Err("refused".to_owned()) } else { Ok(()) } }
+            move |_| async move {
+                tokio::task::yield_now().await;
+                if client == 1 { Err("refused".to_owned()) } else { Ok(()) }
+            }
         });
         assert_eq!(tokio::time::timeout(Duration::from_secs(4), outcome).await.ok(), Some(Err("refused".to_owned())));
     }

@@ -125,8 +125,8 @@ mod tests {
         };
         let text = report.to_markdown();
         assert!(text.contains("| SET      | 1234 (0.50 / 2.25) | –     | 1234 (0.50 / 2.25) |"), "{text}");
-        assert!(text.contains("| SET / put | 4.20  | at least 4   | met    |"), "{text}");
-        assert!(text.contains("| p50       | 1.60  | at most 1.5  | missed |"), "{text}");
+        assert!(text.contains("| SET / put | 4.20  | at least 4  | met    |"), "{text}");
+        assert!(text.contains("| p50       | 1.60  | at most 1.5 | missed |"), "{text}");
     }
 
     #[test]
