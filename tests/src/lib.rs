@@ -11,6 +11,7 @@
 //! `make test` builds them first; [`cluster::binaries`] says what to type when they are missing.
 
 pub mod cluster;
+pub mod http;
 pub mod linear;
 pub mod load;
 pub mod reflect;

@@ -12,9 +12,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,8 @@ pub struct Load {
     options: LoadOptions,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
+    /// A second handle of each client's connection, to cut it from outside.
+    connections: Vec<Arc<Mutex<Option<TcpStream>>>>,
     threads: Vec<JoinHandle<ClientRecord>>,
 }
 
@@ -68,6 +70,7 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(AtomicU64::new(0));
         let epoch = Instant::now();
+        let connections: Vec<Arc<Mutex<Option<TcpStream>>>> = (0..options.clients).map(|_| Arc::default()).collect();
         let threads = (0..options.clients)
             .map(|number| {
                 let mut client = Client {
@@ -76,6 +79,7 @@ impl Load {
                     gateways: gateways.to_vec(),
                     next_gateway: number,
                     connection: None,
+                    cut: connections[number].clone(),
                     epoch,
                     random: StdRng::seed_from_u64(options.seed.wrapping_mul(1000) + number as u64),
                     sent_values: 0,
@@ -89,7 +93,7 @@ impl Load {
                 })
             })
             .collect();
-        Self { options, stop, acknowledged, threads }
+        Self { options, stop, acknowledged, connections, threads }
     }
 
     /// Commands answered without an error so far.
@@ -109,6 +113,20 @@ impl Load {
     /// Ends the load after the commands under way and gives its record.
     pub fn stop(self) -> Record {
         self.stop.store(true, Ordering::Relaxed);
+        self.collect()
+    }
+
+    /// Ends the load without waiting for answers: the commands under way count as unknown.
+    pub fn abandon(self) -> Record {
+        self.stop.store(true, Ordering::Relaxed);
+        for connection in self.connections.iter().filter_map(|slot| slot.lock().ok()?.take()) {
+            // It may be closed already, which is just as good.
+            drop(connection.shutdown(Shutdown::Both));
+        }
+        self.collect()
+    }
+
+    fn collect(self) -> Record {
         let mut record = Record {
             name: self.options.name.clone(),
             acknowledged: 0,
@@ -225,6 +243,7 @@ struct Client {
     gateways: Vec<SocketAddr>,
     next_gateway: usize,
     connection: Option<Connection>,
+    cut: Arc<Mutex<Option<TcpStream>>>,
     epoch: Instant,
     random: StdRng,
     sent_values: u64,
@@ -332,7 +351,10 @@ impl Client {
         let gateway = self.gateways[self.next_gateway % self.gateways.len()];
         self.next_gateway += 1;
         match Connection::open(gateway, ANSWER_TIMEOUT) {
-            Ok(connection) => Some(connection),
+            Ok(connection) => {
+                *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = connection.handle().ok();
+                Some(connection)
+            }
             Err(error) => {
                 self.fault(format!("connect {gateway}: {error}"));
                 std::thread::sleep(RECONNECT_PAUSE);

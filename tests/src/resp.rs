@@ -105,6 +105,11 @@ impl Connection {
         self.call(&words.split_whitespace().collect::<Vec<_>>())
     }
 
+    /// Another handle of the same connection, to shut it down from another thread.
+    pub fn handle(&self) -> io::Result<TcpStream> {
+        self.reader.get_ref().try_clone()
+    }
+
     /// Waits until the server closes; fails when it sends something instead or the time is up.
     pub fn expect_close(&mut self) -> io::Result<()> {
         let mut rest = Vec::new();

@@ -23,11 +23,13 @@ use std::time::{Duration, Instant};
 
 use proto::wire::cluster_client::ClusterClient;
 use proto::wire::distribution_client::DistributionClient;
-use proto::wire::{GroupStatus, GroupsRequest, NodeStatus, NodesRequest};
+use proto::wire::replicas_client::ReplicasClient;
+use proto::wire::{GroupStatus, GroupsRequest, NodeStatus, NodesRequest, TransferLeaderRequest};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
 pub use self::process::Process;
+use crate::http;
 use crate::resp::{Connection, Reply};
 
 /// A start on a busy machine takes a few seconds; this only ends a start that hangs.
@@ -162,6 +164,13 @@ pub struct Node {
     pub data: PathBuf,
 }
 
+impl Node {
+    /// The sum of a metric over its labels, 0 when it has not been recorded.
+    pub fn metric(&self, name: &str) -> f64 {
+        metric(self.metrics, name)
+    }
+}
+
 /// One gateway.
 #[derive(Debug)]
 pub struct Gateway {
@@ -263,6 +272,52 @@ impl Cluster {
         self.nodes.iter().position(|candidate| candidate.address.to_string() == node.address)
     }
 
+    /// Waits until all nodes report and every member of every group holds what its leader had applied at the beginning.
+    pub fn wait_until_replicated(&self, timeout: Duration) -> Duration {
+        let begin = Instant::now();
+        self.wait_for("all nodes to report", timeout, |cluster| {
+            let statuses = cluster.node_statuses();
+            statuses.len() == cluster.nodes.len() && statuses.iter().all(|node| node.alive)
+        });
+        let wanted: Vec<(u64, u64)> =
+            self.groups().iter().map(|group| (group.group_id, group.applied_index)).collect();
+        self.wait_for("all members to catch up", timeout.saturating_sub(begin.elapsed()), |cluster| {
+            let groups = cluster.groups();
+            wanted.iter().all(|(group_id, index)| {
+                let group = groups.iter().find(|group| group.group_id == *group_id);
+                group.is_some_and(|group| group.members.iter().all(|member| member.matched_index >= *index))
+            })
+        });
+        begin.elapsed()
+    }
+
+    /// Makes one node lead every group.
+    pub fn lead_everything_from(&self, node: usize, timeout: Duration) {
+        let node_id = self.node_id(node);
+        self.wait_for("leaders to move", timeout, |cluster| {
+            let groups = cluster.groups();
+            for group in groups.iter().filter(|group| group.leader_node_id != node_id) {
+                let Some(leader) = cluster.leader_index(group.group_id) else { continue };
+                let Some(member) = group.members.iter().find(|member| member.node_id == node_id) else { continue };
+                let request =
+                    TransferLeaderRequest { group_id: group.group_id, to_replica_id: member.replica_id };
+                let address = cluster.nodes[leader].address;
+                // Refused while the leadership is changing; the next look asks again.
+                drop(cluster.block_on(async {
+                    ReplicasClient::new(connect(address).await).transfer_leader(request).await
+                }));
+            }
+            groups.iter().all(|group| group.leader_node_id == node_id)
+        });
+    }
+
+    /// The id that the placement has given to a node.
+    pub fn node_id(&self, node: usize) -> u64 {
+        let address = self.nodes[node].address.to_string();
+        let status = self.node_statuses().into_iter().find(|status| status.address == address);
+        status.unwrap_or_else(|| panic!("the placement does not know {address}")).node_id
+    }
+
     /// A client of the placement's `Distribution`.
     pub fn distribution(&self) -> DistributionClient<Channel> {
         self.block_on(async { DistributionClient::new(self.connect_placement().await) })
@@ -284,9 +339,7 @@ impl Cluster {
     }
 
     async fn connect_placement(&self) -> Channel {
-        let uri = format!("http://{}", self.placement_address);
-        let endpoint = Channel::from_shared(uri).expect("an address is a valid authority");
-        endpoint.connect().await.expect("the placement accepts connections")
+        connect(self.placement_address).await
     }
 
     /// A process that has ended although nobody told it to is the reason why nothing serves.
@@ -314,6 +367,21 @@ impl Drop for Cluster {
             eprintln!("the cluster's files stay in {}", directory.keep().display());
         }
     }
+}
+
+/// Reads a metrics page and sums up one metric over its labels.
+fn metric(address: SocketAddr, name: &str) -> f64 {
+    let page = http::get(address, "/metrics").unwrap_or_else(|error| panic!("no metrics at {address}: {error}"));
+    let of_name = |line: &&str| {
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
+    };
+    page.lines().filter(of_name).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+}
+
+async fn connect(address: SocketAddr) -> Channel {
+    let endpoint = Channel::from_shared(format!("http://{address}")).expect("an address is a valid authority");
+    endpoint.connect().await.unwrap_or_else(|error| panic!("{address} does not accept connections: {error}"))
 }
 
 /// Writes the configuration of one process and describes how to run it.
