@@ -40,7 +40,7 @@ pub(super) async fn create<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) 
     let operation = Operation::CreateTable { name: name.clone(), descriptor: table.encode() };
     let outcome = store.call(Call::on_units(operation, units.map(Bytes::from))).await;
     // Whatever the outcome: it may have been created.
-    catalog.forget(&name).await;
+    catalog.forget();
     let table = descriptor(outcome?)?;
     Ok(reply("TableDescription", |object| write_active(object, &table)))
 }
@@ -58,7 +58,7 @@ pub(super) async fn delete<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) 
     let operation = Operation::DeleteTable { name: name.clone() };
     let outcome = store.call(Call::on_units(operation, [Bytes::from(layout::table_descriptor(&name))])).await;
     // Whatever the outcome: it may be gone.
-    catalog.forget(&name).await;
+    catalog.forget();
     let table = descriptor(outcome?)?;
     Ok(reply("TableDescription", |object| write_identity(object, &table, "DELETING")))
 }
