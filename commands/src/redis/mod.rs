@@ -131,6 +131,7 @@ pub fn expires_at(key: &[u8], meta: &Bytes) -> Result<Option<u64>, ViewError> {
 }
 
 /// Runs one command on named keys. A command that Redis refuses is a [`Value::Error`] and writes nothing.
+/// Runs one command on named keys. A command that Redis refuses is a [`Value::Error`] and writes nothing.
 pub async fn run<V: View>(view: &mut V, invocation: &Invocation) -> Result<Value, ViewError> {
     match evaluate(view, invocation).await {
         Ok(value) => Ok(value),
@@ -188,5 +189,80 @@ async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Valu
         KeyCommand::StrLen => database.strlen(&args[1]).await,
         KeyCommand::Ttl => database.time_to_live(TimeForm::SECONDS, &args[1]).await,
         KeyCommand::Type => database.type_of(&args[1]).await,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use keyspace::layout;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{MemoryView, ready};
+
+    fn answer(view: &mut MemoryView, args: Vec<Bytes>) -> Result<Value, ViewError> {
+        ready(run(view, &Invocation { db: 0, args }))
+    }
+
+    #[test]
+    fn keys_and_values_have_limits() {
+        let mut view = MemoryView::default();
+        let long_key = Bytes::from(vec![b'k'; error::MAX_KEY_BYTES + 1]);
+        let long_value = Bytes::from(vec![b'v'; MAX_VALUE_BYTES + 1]);
+        let set = Bytes::from("set");
+        let refused = answer(&mut view, vec![set.clone(), long_key, "v".into()]).unwrap();
+        assert_eq!(refused, RedisError::KeyTooLong.into());
+        let refused = answer(&mut view, vec!["mset".into(), "a".into(), "v".into(), "b".into(), long_value.clone()]);
+        assert_eq!(refused.unwrap(), RedisError::StringTooLong.into());
+        assert!(view.records().is_empty());
+        let longest = long_value.slice(1..);
+        assert_eq!(answer(&mut view, vec![set, "k".into(), longest]).unwrap(), Value::OK);
+    }
+
+    #[test]
+    fn a_record_of_another_version_is_no_value() {
+        let mut view = MemoryView::default();
+        view.put(layout::redis_meta(0, b"k"), Bytes::from_static(&[9, 1, 0, 0, 0, 0, 0, 0, 0, 0]));
+        let error = answer(&mut view, vec!["get".into(), "k".into()]).unwrap_err();
+        assert!(matches!(error, ViewError::Corrupt { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_command_touches_one_record_a_key() {
+        let mut view = MemoryView::default();
+        let mut cost = |line: &str| {
+            let args = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+            view.take_accesses();
+            answer(&mut view, args).unwrap();
+            let accesses = view.take_accesses();
+            (accesses.gets, accesses.puts + accesses.deletes)
+        };
+        assert_eq!(cost("set k v"), (0, 1));
+        assert_eq!(cost("get k"), (1, 0));
+        assert_eq!(cost("set k v nx get"), (1, 0));
+        assert_eq!(cost("append k v"), (1, 1));
+        assert_eq!(cost("mset a 1 b 2"), (0, 2));
+        assert_eq!(cost("del a none"), (2, 1));
+    }
+
+    proptest! {
+        /// Whatever a client sends: no panic, and an error has written nothing.
+        #[test]
+        fn junk_is_answered(
+            lines in proptest::collection::vec(
+                (0..table::all().count(), proptest::collection::vec("(nx|get|ex|px|-?[0-9]{1,20}|.{0,3})", 0..5)),
+                1..20,
+            ),
+        ) {
+            let mut view = MemoryView::default();
+            for (name, words) in lines {
+                let name = table::all().nth(name).unwrap().name;
+                let args: Vec<Bytes> = std::iter::once(name.into()).chain(words.into_iter().map(Bytes::from)).collect();
+                view.take_accesses();
+                let value = answer(&mut view, args).unwrap();
+                prop_assert!(!value.is_error() || !view.take_accesses().wrote());
+            }
+        }
     }
 }

@@ -378,3 +378,90 @@ pub fn writes(invocation: &Invocation) -> bool {
         _ => spec.has(Flag::Write),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn words(line: &str) -> Vec<Bytes> {
+        line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+    }
+
+    fn writes_line(line: &str) -> bool {
+        writes(&Invocation { db: 0, args: words(line) })
+    }
+
+    #[test]
+    fn sections_are_in_the_order_that_lookup_relies_on() {
+        for section in SECTIONS {
+            assert!(section.is_sorted_by(|left, right| left.name < right.name));
+        }
+        for spec in all() {
+            assert_eq!(lookup(spec.name.to_ascii_uppercase().as_bytes()), Some(spec));
+            for subcommand in spec.subcommands {
+                let own_name = subcommand.name.strip_prefix(&format!("{}|", spec.name)).unwrap();
+                assert_eq!(spec.subcommand(own_name.as_bytes()), Some(subcommand));
+            }
+        }
+    }
+
+    #[test]
+    fn a_leader_is_found_by_keys_and_nothing_else_has_any() {
+        for spec in all() {
+            assert_eq!(matches!(spec.place, Place::AtLeader(_)), spec.keys.is_some(), "{}", spec.name);
+            assert!(!(spec.has(Flag::Write) && spec.has(Flag::ReadOnly)), "{}", spec.name);
+            assert!(!spec.summary.is_empty(), "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn keys_stand_where_the_table_says() {
+        let found = |line: &str| {
+            let args = words(line);
+            keys(resolve(&args)?, &args)
+        };
+        assert_eq!(found("get a"), Ok(vec![1]));
+        assert_eq!(found("mget a b a"), Ok(vec![1, 2, 3]));
+        assert_eq!(found("mset a 1 b 2"), Ok(vec![1, 3]));
+        assert_eq!(found("set a 1 ex 5"), Ok(vec![1]));
+        assert_eq!(found("ping"), Ok(vec![]));
+        assert_eq!(found("client id"), Ok(vec![]));
+        assert_eq!(found("get"), Err(RedisError::WrongArity { command: "get" }));
+        let long = "k".repeat(MAX_KEY_BYTES);
+        assert_eq!(found(&format!("get {long}")), Ok(vec![1]));
+        assert_eq!(found(&format!("mset a 1 {long}k 2")), Err(RedisError::KeyTooLong));
+    }
+
+    #[test]
+    fn only_what_may_write_is_a_write() {
+        for line in ["set k v", "getex k persist", "DEL k", "setrange k 0 x", "expire k 1", "flushall", "persist k"] {
+            assert!(writes_line(line), "{line}");
+        }
+        for line in ["get k", "GETEX k", "touch k", "ttl k", "scan 0", "ping", "set k", "client setname x", "nothing"] {
+            assert!(!writes_line(line), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_command_line_is_resolved_or_refused(
+            args in proptest::collection::vec(
+                prop_oneof![
+                    proptest::collection::vec(any::<u8>(), 0..6),
+                    prop_oneof![Just("mset"), Just("get"), Just("client"), Just("list"), Just("config")]
+                        .prop_map(|name| name.as_bytes().to_vec()),
+                ],
+                0..6,
+            ),
+        ) {
+            let args: Vec<Bytes> = args.into_iter().map(Bytes::from).collect();
+            if let Ok(spec) = resolve(&args) {
+                let found = keys(spec, &args).unwrap();
+                prop_assert!(found.iter().all(|&index| 0 < index && index < args.len()));
+            }
+        }
+    }
+}
