@@ -279,8 +279,7 @@ impl Cluster {
             let statuses = cluster.node_statuses();
             statuses.len() == cluster.nodes.len() && statuses.iter().all(|node| node.alive)
         });
-        let wanted: Vec<(u64, u64)> =
-            self.groups().iter().map(|group| (group.group_id, group.applied_index)).collect();
+        let wanted: Vec<(u64, u64)> = self.groups().iter().map(|group| (group.group_id, group.applied_index)).collect();
         self.wait_for("all members to catch up", timeout.saturating_sub(begin.elapsed()), |cluster| {
             let groups = cluster.groups();
             wanted.iter().all(|(group_id, index)| {
@@ -299,13 +298,13 @@ impl Cluster {
             for group in groups.iter().filter(|group| group.leader_node_id != node_id) {
                 let Some(leader) = cluster.leader_index(group.group_id) else { continue };
                 let Some(member) = group.members.iter().find(|member| member.node_id == node_id) else { continue };
-                let request =
-                    TransferLeaderRequest { group_id: group.group_id, to_replica_id: member.replica_id };
+                let request = TransferLeaderRequest { group_id: group.group_id, to_replica_id: member.replica_id };
                 let address = cluster.nodes[leader].address;
                 // Refused while the leadership is changing; the next look asks again.
-                drop(cluster.block_on(async {
-                    ReplicasClient::new(connect(address).await).transfer_leader(request).await
-                }));
+                drop(
+                    cluster
+                        .block_on(async { ReplicasClient::new(connect(address).await).transfer_leader(request).await }),
+                );
             }
             groups.iter().all(|group| group.leader_node_id == node_id)
         });
