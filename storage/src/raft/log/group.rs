@@ -197,6 +197,13 @@ impl GroupState {
         written
     }
 
+    /// Answers when everything written so far is durable.
+    pub(super) fn sync(&self, flusher: &Flusher) -> Result<Written, LogError> {
+        let _inner = self.inner.lock();
+        self.check_open()?;
+        Ok(self.wait_for_sync(flusher))
+    }
+
     /// Notes what is committed. Needs no sync: what is lost is learnt again from the leader.
     pub(super) fn save_committed(&self, committed: Option<LogId>) -> Result<(), LogError> {
         let mut batch = Batch::default();

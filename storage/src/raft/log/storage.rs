@@ -48,6 +48,15 @@ impl GroupLog {
         self.state.wait_durable(index).await
     }
 
+    /// Returns once everything that was written to this log is durable, truncations too.
+    ///
+    /// Installing a snapshot waits for this before it changes the data: openraft has truncated what contradicts the
+    /// snapshot, and entries that came back behind durable data of another term would stop the replica from starting.
+    pub async fn sync(&self) -> Result<(), LogError> {
+        let written = self.state.sync(&self.shared.flusher)?;
+        durable(written).await
+    }
+
     /// Index below which every entry is durable on this node.
     pub fn durable_below(&self) -> u64 {
         self.state.durable_below()

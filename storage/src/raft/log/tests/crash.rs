@@ -224,6 +224,19 @@ async fn votes_and_entries_survive(engine: Arc<dyn Engine>, reopen: impl FnOnce(
 }
 
 #[tokio::test]
+async fn a_synced_truncation_survives_a_power_failure() {
+    let engine = MemoryEngine::new();
+    let (shared, mut log) = open(Arc::new(engine.clone())).await;
+    append(&mut log, entries(1, 1..10)).await.await.unwrap().unwrap();
+    log.truncate_after(Some(log_id(1, 4))).await.unwrap();
+    log.sync().await.unwrap();
+    drop((shared, log));
+    engine.crash();
+    let (_shared, log) = open(Arc::new(engine)).await;
+    assert_eq!(log.ends(), (None, Some(log_id(1, 4))));
+}
+
+#[tokio::test]
 async fn votes_and_entries_survive_a_power_failure() {
     let engine = MemoryEngine::new();
     let crashed = engine.clone();
