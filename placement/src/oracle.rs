@@ -131,10 +131,15 @@ impl Oracle {
         }
     }
 
+    /// The clock, held below what would leave no timestamps to give out.
+    fn plausible_now_ms(&self) -> u64 {
+        (self.clock)().min((IMPLAUSIBLE >> COUNTER_BITS) - 1)
+    }
+
     /// The next timestamp, or the limit that stands in its way.
     fn take(&self) -> Result<u64, u64> {
         let limit = self.limit.load(Ordering::SeqCst);
-        let floor = (self.clock)().min(IMPLAUSIBLE >> COUNTER_BITS) << COUNTER_BITS;
+        let floor = self.plausible_now_ms() << COUNTER_BITS;
         let next = |last: u64| (last + STEP).max(floor);
         let mut last = self.last.load(Ordering::SeqCst);
         loop {
@@ -160,7 +165,7 @@ impl Oracle {
         if self.limit.load(Ordering::SeqCst) > seen {
             return Ok(());
         }
-        let from = (self.last() >> COUNTER_BITS).max((self.clock)()).min(IMPLAUSIBLE >> COUNTER_BITS);
+        let from = (self.last() >> COUNTER_BITS).max(self.plausible_now_ms());
         let wanted = (from + 1 + WINDOW_MS) << COUNTER_BITS;
         let raised = catalog::update(&*self.catalog, |snapshot| {
             let limit = wanted.max(snapshot.oracle_limit());

@@ -247,11 +247,7 @@ mod tests {
         drop(open);
 
         let foreign = tempfile::tempdir().unwrap();
-        let db = DB::open_default(foreign.path()).err();
-        assert!(db.is_some(), "create_if_missing is off by default");
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        let db = DB::open(&options, foreign.path()).unwrap();
+        let db = DB::open_default(foreign.path()).unwrap();
         db.put("somebody", "else").unwrap();
         drop(db);
         assert!(matches!(EmbeddedCatalog::open(foreign.path()), Err(CatalogError::Damaged { .. })));

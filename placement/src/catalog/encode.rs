@@ -5,8 +5,8 @@
 
 use keyspace::{GroupId, NodeId, RangeId};
 
-use super::record::{JobId, Record, RecordId};
 use super::CatalogError;
+use super::record::{JobId, Record, RecordId};
 
 /// First byte of every value.
 pub const FORMAT: u8 = 1;
@@ -102,9 +102,8 @@ mod tests {
                     right: RangeId(right),
                 }
             }),
-            (any::<u64>(), prop::option::of(member()), prop::option::of(member())).prop_map(
-                |(group, add, remove)| JobKind::ChangeMembers { group: GroupId(group), add, remove }
-            ),
+            (any::<u64>(), prop::option::of(member()), prop::option::of(member()))
+                .prop_map(|(group, add, remove)| JobKind::ChangeMembers { group: GroupId(group), add, remove }),
             (any::<u64>(), member())
                 .prop_map(|(group, member)| JobKind::RemoveReplica { group: GroupId(group), member }),
         ]

@@ -27,8 +27,8 @@ pub mod snapshot;
 mod state;
 pub mod transaction;
 
-pub use record::{Job, JobId, JobKind, NodeRecord, Record, RecordId, RecordKind, Settings};
 pub use record::{FoundingGroup, GroupRecord, MemberRecord};
+pub use record::{Job, JobId, JobKind, NodeRecord, Record, RecordId, RecordKind, Settings};
 pub use snapshot::{Snapshot, Stored};
 pub use transaction::Transaction;
 
