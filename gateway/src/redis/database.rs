@@ -7,6 +7,7 @@
 //! range after range. That becomes atomic with transactions across groups.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use commands::redis::cursor::{merge_slot, random_position, to_cursor};
@@ -17,7 +18,7 @@ use keyspace::slot::SLOTS;
 use keyspace::{KeyRange, layout};
 
 use super::refusal;
-use crate::router::{Answer, Prepared, Router, RouterError};
+use crate::router::{Answer, Prepared, Reason, Router, RouterError};
 
 /// Keys asked of one range at a time by KEYS and DBSIZE.
 const STEP_KEYS: usize = 10_000;
@@ -25,6 +26,8 @@ const STEP_KEYS: usize = 10_000;
 const MAX_KEYS_BYTES: usize = 64 << 20;
 /// Requests to ranges at the same time.
 const CONCURRENCY: usize = 64;
+/// How long a command waits for the first word from placement.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ranges that one SCAN looks into before it answers with what it has.
 const MAX_SCAN_STEPS: usize = 64;
 
@@ -64,7 +67,9 @@ pub(super) async fn run(router: &Router, connection: u64, invocation: Invocation
         Err(error) => return error.into(),
     };
     // Before the first word from placement there are no ranges to ask.
-    router.wait_ready().await;
+    if tokio::time::timeout(READY_TIMEOUT, router.wait_ready()).await.is_err() {
+        return refusal::reply(&RouterError::Unavailable(Reason::NoRoute));
+    }
     let over = Database { router, connection, db: invocation.db };
     let answered = match request {
         DatabaseRequest::Keys { pattern } => over.keys(pattern).await,

@@ -5,7 +5,7 @@
 
 use commands::redis::Value;
 
-use crate::router::{Reason, RouterError};
+use crate::router::RouterError;
 
 /// The error line for a command without results.
 pub(super) fn reply(error: &RouterError) -> Value {
@@ -43,6 +43,7 @@ pub(super) fn unexpected() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::router::Reason;
 
     #[test]
     fn what_may_be_repeated_says_so_and_internals_stay_inside() {

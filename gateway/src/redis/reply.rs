@@ -70,24 +70,6 @@ pub(super) fn write(value: &Value, protocol: Protocol, out: &mut BytesMut) {
     }
 }
 
-/// About how many bytes a reply takes.
-pub(super) fn size_hint(value: &Value) -> usize {
-    const FRAMING: usize = 16;
-    FRAMING
-        + match value {
-            Value::Bulk(bytes) | Value::Verbatim { text: bytes, .. } => bytes.len(),
-            Value::Error(text) | Value::BigNumber(text) => text.len(),
-            Value::Array(items) | Value::Set(items) => items.iter().map(size_hint).sum(),
-            Value::Map(pairs) => pairs.iter().map(|(key, value)| size_hint(key) + size_hint(value)).sum(),
-            Value::Simple(_)
-            | Value::Integer(_)
-            | Value::Null
-            | Value::NullArray
-            | Value::Double(_)
-            | Value::Boolean(_) => 0,
-        }
-}
-
 fn bulk(bytes: &[u8], out: &mut BytesMut) {
     length(b'$', bytes.len(), out);
     out.put_slice(bytes);
@@ -201,10 +183,11 @@ mod tests {
             "-?[1-9][0-9]{0,30}".prop_map(Value::BigNumber),
             bytes().prop_map(|text| Value::Verbatim { format: "txt".into(), text }),
         ];
-        leaf.prop_recursive(3, 24, 5, |inner| {
+        leaf.prop_recursive(3, 24, 5, move |inner| {
+            let key = bytes().prop_map(Value::Bulk);
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
-                prop::collection::vec((inner.clone(), inner), 0..4).prop_map(Value::Map),
+                prop::collection::vec((key, inner), 0..4).prop_map(Value::Map),
             ]
         })
     }

@@ -257,11 +257,15 @@ impl Session {
     }
 
     fn hand_in(&mut self, burst: Burst) {
-        self.shared.stats.commands.fetch_add(burst.len() as u64, Ordering::Relaxed);
-        self.shared.metrics.commands.increment(burst.len() as u64);
+        self.count(burst.len());
         self.outstanding.add(burst.units());
         self.unanswered += burst.len();
         self.sent.push_back(burst.hand_in(&self.shared.router, self.client.id));
+    }
+
+    fn count(&self, commands: usize) {
+        self.shared.stats.commands.fetch_add(commands as u64, Ordering::Relaxed);
+        self.shared.metrics.commands.increment(commands as u64);
     }
 
     /// Writes the replies of every burst at the front that is done.
@@ -296,7 +300,9 @@ impl Session {
         Ok(())
     }
 
+    /// Answers a command that stood alone.
     async fn write_reply(&mut self, value: &Value) -> io::Result<()> {
+        self.count(1);
         reply::write(value, self.settings.protocol, &mut self.output);
         self.flush().await
     }

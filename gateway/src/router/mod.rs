@@ -46,7 +46,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use commands::{Command, Outcome};
-use keyspace::{GroupId, KeyRange, RouteMap};
+use keyspace::{KeyRange, RouteMap};
 use tokio::sync::{Notify, watch as watched};
 use tokio_util::sync::CancellationToken;
 
@@ -194,11 +194,6 @@ impl Router {
     /// An oracle value was seen: whatever is sent from now on comes after it.
     pub(crate) fn observe_e(&self, e: u64) {
         self.core.observe_e(e);
-    }
-
-    /// Largest oracle value seen.
-    pub(crate) fn seen_e(&self) -> u64 {
-        self.core.seen_e()
     }
 
     /// Requests under way.
