@@ -85,7 +85,7 @@ impl Storage {
         let data_options =
             RocksOptions::data().memory(&memory).write_buffer_bytes(config.engine.write_buffer_bytes);
         let data: Arc<dyn Engine> = Arc::new(RocksEngine::open(&dir.data(), &data_options)?);
-        let log: Arc<dyn Engine> = Arc::new(RocksEngine::open(&dir.log(), &RocksOptions::log())?);
+        let log: Arc<dyn Engine> = Arc::new(RocksEngine::open(&dir.log(), &RocksOptions::log().memory(&memory))?);
         let log_options = SharedLogOptions {
             tail_group_bytes: config.log.tail_bytes,
             tail_node_bytes: config.log.tail_bytes * 4,
@@ -132,6 +132,12 @@ impl Storage {
         self.close.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        // Connections that end by themselves hold the engines a little longer; whoever opens the directory next must
+        // find it free.
+        let deadline = tokio::time::Instant::now() + GRACE * 5;
+        while Arc::strong_count(&self.node) > 1 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(GRACE / 20).await;
+        }
     }
 }
 
@@ -170,7 +176,7 @@ fn serve(
 
     let max = crate::raft::transport::MAX_MESSAGE_BYTES;
     let (health, health_service) = tonic_health::server::health_reporter();
-    let storage = StorageServer::new(StorageService::new(node.clone()))
+    let storage = StorageServer::new(StorageService::new(node.clone(), close.clone()))
         .max_decoding_message_size(max)
         .max_encoding_message_size(max);
     let replicas = ReplicasServer::new(ReplicaService::new(node.clone()));

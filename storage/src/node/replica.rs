@@ -24,6 +24,9 @@ use crate::group::machine::StateMachine;
 
 /// Jobs that wait for an executor before its senders have to wait.
 const INBOX: usize = 4096;
+/// How long a leader is asked again for something that it did not execute.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a replica does not start or does not do what is asked.
 #[derive(Debug, Error)]
@@ -145,8 +148,21 @@ impl Replica {
         self.clock.set_voters(halves.map(|half| half.iter().filter_map(node_of).collect()).collect());
     }
 
-    /// Has the executor do something; only the leader's does.
+    /// Has the executor do something; only the leader's does. Every [`Internal`] may be repeated, so a leader that has
+    /// only just taken office, or whose chain broke, is asked again for a while.
     pub async fn internal(&self, internal: Internal) -> Result<InternalDone, ReplicaError> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match self.internal_once(internal.clone()).await {
+                Err(ReplicaError::Retry { .. }) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn internal_once(&self, internal: Internal) -> Result<InternalDone, ReplicaError> {
         let group = self.group;
         let (done, result) = oneshot::channel();
         let stopped = || ReplicaError::Retry { group, reason: "the replica is stopping".to_owned() };
@@ -179,7 +195,8 @@ impl Replica {
 
     /// Stops the tasks and openraft. The durable state stays.
     pub async fn stop(&self) {
-        self.tasks.lock().abort_all();
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.shutdown().await;
         if let Err(error) = self.raft.shutdown().await {
             tracing::error!(group = self.group.0, %error, "replica did not stop cleanly");
         }

@@ -11,6 +11,7 @@ use metrics::{counter, histogram};
 use prost::Message;
 use proto::wire;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert;
@@ -27,12 +28,13 @@ const REPLY_BYTES_PER_MESSAGE: usize = 4 << 20;
 /// The `Storage` service of a node.
 pub struct StorageService {
     node: Arc<Node>,
+    close: CancellationToken,
 }
 
 impl StorageService {
-    /// Of this node.
-    pub fn new(node: Arc<Node>) -> Self {
-        Self { node }
+    /// Of this node. Streams end when `close` is cancelled.
+    pub fn new(node: Arc<Node>, close: CancellationToken) -> Self {
+        Self { node, close }
     }
 }
 
@@ -46,12 +48,13 @@ impl wire::storage_server::Storage for StorageService {
         let mut batches = request.into_inner();
         let (sink, decided) = mpsc::unbounded_channel();
         let node = self.node.clone();
-        tokio::spawn(async move {
+        let close = self.close.clone();
+        tokio::spawn(close.run_until_cancelled_owned(async move {
             // An error ends the stream; the gateway opens another and asks again.
             while let Ok(Some(batch)) = batches.message().await {
                 take(&node, batch, &sink).await;
             }
-        });
+        }));
         Ok(Response::new(Box::pin(replies(decided))))
     }
 }
