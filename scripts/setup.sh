@@ -47,6 +47,7 @@ if [ "$scope" = all ]; then
   { have redis-cli && have redis-benchmark; } || packages+=(redis-tools)
   have etcd || packages+=(etcd-server)
   have etcdctl || packages+=(etcd-client)
+  have jq || packages+=(jq)
   have python3 || packages+=(python3 python3-venv)
 fi
 
