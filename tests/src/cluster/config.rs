@@ -18,13 +18,19 @@ impl Placement {
         #[derive(Serialize)]
         struct File<'a> {
             listen: SocketAddr,
-            metrics_listen: SocketAddr,
+            monitoring_listen: SocketAddr,
             data_dir: &'a PathBuf,
+            bootstrap_nodes: usize,
             groups: usize,
-            nodes: usize,
         }
         let Self { listen, metrics, data, groups, nodes } = self;
-        write(&File { listen: *listen, metrics_listen: *metrics, data_dir: data, groups: *groups, nodes: *nodes })
+        write(&File {
+            listen: *listen,
+            monitoring_listen: *metrics,
+            data_dir: data,
+            bootstrap_nodes: *nodes,
+            groups: *groups,
+        })
     }
 }
 
