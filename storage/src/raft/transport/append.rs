@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use keyspace::{GroupId, NodeId, ReplicaId};
+use metrics::counter;
 use openraft::errors::RPCError;
 use openraft::network::RPCTypes;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
@@ -138,6 +139,7 @@ impl Link for AppendLink {
             std::mem::take(&mut lanes.open)
         };
         self.closed.cancel();
+        counter!("storage_raft_links_lost_total", "kind" => "append").increment(1);
         for lane in lanes.into_values() {
             // A lane that is just being dropped does not listen any more.
             let _ = lane.events.send(LaneEvent::Over(why.clone()));
@@ -283,7 +285,8 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Lane<S> {
                 return;
             };
             if self.link.queue.send(Queued { append, bytes, _room: room }).is_err() {
-                // The stream is gone; the link learns it from the other direction, and tells us.
+                // tonic has let go of the stream. Closing the link ends this lane, too.
+                self.link.close(TransportError::Broken("the stream is closed".to_owned()));
                 return;
             }
             self.unanswered.push_back((Instant::now(), bytes));
@@ -342,10 +345,11 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Stream for Lane
         if lane.over {
             return Poll::Ready(None);
         }
-        lane.send(cx);
+        // First what has come: after an error nothing more is sent.
         if let Poll::Ready(result) = lane.receive(cx) {
             return Poll::Ready(Some(result));
         }
+        lane.send(cx);
         if lane.input.is_none() && lane.next.is_none() && lane.unanswered.is_empty() {
             lane.over = true;
             return Poll::Ready(None);
@@ -396,6 +400,8 @@ impl Stream for Frames {
                 break;
             }
         }
+        counter!("storage_raft_append_messages_total").increment(1);
+        counter!("storage_raft_append_bytes_total").increment(bytes as u64);
         Poll::Ready(Some(wire::AppendFrame { appends }))
     }
 }

@@ -448,7 +448,7 @@ mod tests {
         ask.leadership_transfer = true;
         let sent = round_trip(&vote_request_out(ADDRESS, &ask, true));
         assert!(sent.pre_vote);
-        assert_eq!(vote_request_in(sent.clone(), ADDRESS).unwrap(), ask);
+        assert_eq!(vote_request_in(sent, ADDRESS).unwrap(), ask);
         let other = Address { from: ReplicaId(3), ..ADDRESS };
         assert!(vote_request_in(sent, other).is_err(), "a candidate asks only for itself");
 

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use keyspace::NodeId;
+use metrics::{SharedString, counter, gauge};
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use parking_lot::Mutex;
 use proto::wire;
@@ -38,6 +39,8 @@ type Answer = Result<StreamAppendResult<TypeConfig>, TransportError>;
 /// The open `Pulse` stream to a peer.
 pub(super) struct PulseLink {
     node: NodeId,
+    /// The node as a metric's label.
+    label: SharedString,
     /// For unary calls beside the stream.
     channel: Channel,
     clocks: ClockTable,
@@ -47,6 +50,8 @@ pub(super) struct PulseLink {
     start: Instant,
     /// When the peer was last heard, microseconds after `start`.
     heard_us: AtomicU64,
+    /// Longer is suspicious; clocks are exchanged more often.
+    longest_silence: Duration,
     closed: CancellationToken,
 }
 
@@ -83,6 +88,7 @@ impl Link for PulseLink {
             .map_err(|status| TransportError::of_status(&status, peer.node, peer.options.connect_timeout))?;
         let link = Arc::new(Self {
             node: peer.node,
+            label: peer.node.to_string().into(),
             channel,
             clocks: peer.clocks.clone(),
             queue,
@@ -90,6 +96,7 @@ impl Link for PulseLink {
             next_ticket: AtomicU64::new(1),
             start: Instant::now(),
             heard_us: AtomicU64::new(0),
+            longest_silence: peer.options.connect_timeout.max(peer.options.clock_interval * 2),
             closed: CancellationToken::new(),
         });
         tokio::spawn(link.clone().listen(answers.into_inner(), peer.options.connect_timeout));
@@ -112,6 +119,7 @@ impl Link for PulseLink {
             std::mem::take(&mut waiting.tickets)
         };
         self.closed.cancel();
+        counter!("storage_raft_links_lost_total", "kind" => "pulse").increment(1);
         for ticket in tickets.into_values() {
             // Who has given up does not listen any more.
             let _ = ticket.send(Err(why.clone()));
@@ -153,11 +161,13 @@ impl PulseLink {
         answer.await.unwrap_or_else(|_| Err(TransportError::Broken("the stream is closed".to_owned())))
     }
 
-    /// The peer owes an answer to something sent at `sent`. If it has said nothing at all since, the connection is
-    /// dead: every message on the stream, also the mere clocks, is answered within milliseconds.
+    /// The peer owes an answer to something sent at `sent`. If it has said nothing since, and nothing for a while, the
+    /// connection is dead: every message on the stream, also the mere clocks, is answered within milliseconds.
     pub(super) fn suspect(&self, sent: Instant, timeout: Duration) {
-        if self.heard_us.load(Ordering::Relaxed) < self.micros(sent) {
-            tracing::warn!(node = %self.node, ?timeout, "heartbeat stream is silent, closing it");
+        let heard_us = self.heard_us.load(Ordering::Relaxed);
+        let silence = Duration::from_micros(self.micros(Instant::now()).saturating_sub(heard_us));
+        if heard_us < self.micros(sent) && silence >= self.longest_silence {
+            tracing::warn!(node = %self.node, ?silence, "heartbeat stream is silent, closing it");
             self.close(TransportError::TimedOut(timeout));
         }
     }
@@ -166,9 +176,24 @@ impl PulseLink {
         u64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Writes what is queued, and the clock when nothing is.
     async fn write(
         self: Arc<Self>,
+        this: NodeId,
+        pace: Pace,
+        queued: mpsc::Receiver<wire::Pulse>,
+        frames: mpsc::Sender<wire::PulseFrame>,
+    ) {
+        tokio::select! {
+            () = self.closed.cancelled() => {}
+            () = self.write_until_closed(this, pace, queued, frames) => {
+                self.close(TransportError::Broken("the stream is closed".to_owned()));
+            }
+        }
+    }
+
+    /// Writes what is queued, and the clock when nothing is, until tonic lets go of the stream.
+    async fn write_until_closed(
+        &self,
         this: NodeId,
         pace: Pace,
         mut queued: mpsc::Receiver<wire::Pulse>,
@@ -180,7 +205,6 @@ impl PulseLink {
         loop {
             let mut pulses = Vec::new();
             tokio::select! {
-                () = self.closed.cancelled() => return,
                 count = queued.recv_many(&mut pulses, QUEUE) => if count == 0 { return },
                 _ = clock_due.tick() => {}
             }
@@ -198,9 +222,8 @@ impl PulseLink {
                 node_id: this.0,
                 stamp_us: self.micros(Instant::now()),
             };
-            tokio::select! {
-                () = self.closed.cancelled() => return,
-                sent = frames.send(frame) => if sent.is_err() { return },
+            if frames.send(frame).await.is_err() {
+                return;
             }
             written = Some(Instant::now());
             clock_due.reset();
@@ -229,6 +252,9 @@ impl PulseLink {
         self.heard_us.store(now_us, Ordering::Relaxed);
         let round_trip = now_us.saturating_sub(frame.echo_stamp_us).saturating_sub(frame.echo_held_us);
         self.clocks.observe_answer(self.node, frame.clock_ms, Duration::from_micros(round_trip), now.into_std());
+        if let Some((offset_ms, _)) = self.clocks.offset_ms(self.node) {
+            gauge!("storage_clock_offset_ms", "peer" => self.label.clone()).set(offset_ms as f64);
+        }
         for answer in frame.acks {
             let Some(waiting) = self.waiting.lock().tickets.remove(&answer.ticket) else { continue };
             let outcome = answer

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyspace::{GroupId, ReplicaId};
+use metrics::counter;
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
@@ -273,6 +274,7 @@ impl Partial {
         self.open = Some(file);
         self.sum.update(&chunk.data);
         self.offset += length;
+        counter!("storage_snapshot_received_bytes_total").increment(length);
         self.complete_files().await
     }
 

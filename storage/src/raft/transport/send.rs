@@ -182,12 +182,14 @@ impl NetStreamAppend<TypeConfig> for GroupNetwork {
                 });
                 return Ok(Box::pin(answers) as AppendStream<'s>);
             }
+            let link = network.peer.link::<AppendLink>(Patience::Backoff).await;
+            let lane = link.and_then(|link| link.lane(address, input, network.peer.options.append_timeout));
+            let lane = lane.map_err(|error| failed(error, address))?;
+            // Asked only now: a lane that exists is ended by `unreachable_until`, one that does not yet would slip by.
             if network.shared.is_withheld(address.group, address.to) {
                 return Err(failed(TransportError::Withheld, address));
             }
-            let link = network.peer.link::<AppendLink>(Patience::Backoff).await;
-            let lane = link.and_then(|link| link.lane(address, input, network.peer.options.append_timeout));
-            lane.map(|lane| Box::pin(lane) as AppendStream<'s>).map_err(|error| failed(error, address))
+            Ok(Box::pin(lane) as AppendStream<'s>)
         })
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
+use metrics::counter;
 use openraft::alias::SnapshotOf;
 use openraft::raft::SnapshotResponse;
 use proto::wire;
@@ -219,6 +220,7 @@ async fn send_chunks(
                 return Ok(false);
             }
             offset += bytes;
+            counter!("storage_snapshot_sent_bytes_total").increment(bytes);
         }
     }
     Ok(true)

@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use super::TransportOptions;
-use super::testing::{Cluster, Road, TestNode, options, replica_id, until};
+use super::testing::{Cluster, Road, TestNode, options, patience, replica_id, until, write};
 use crate::engine::memory::MemoryEngine;
 use crate::engine::{Batch, Engine};
 
@@ -35,15 +35,9 @@ async fn purged_cluster(count: u8) -> (Cluster, u64) {
     }
     let raft = cluster.nodes[0].replica(G).raft;
     raft.trigger().snapshot().await.unwrap();
-    raft.wait(super::testing::patience())
-        .metrics(|m| m.snapshot.is_some_and(|id| id.index() >= last), "built")
-        .await
-        .unwrap();
+    raft.wait(patience()).metrics(|m| m.snapshot.is_some_and(|id| id.index() >= last), "built").await.unwrap();
     raft.trigger().purge_log(last).await.unwrap();
-    raft.wait(super::testing::patience())
-        .metrics(|m| m.purged.is_some_and(|id| id.index() >= last), "purged")
-        .await
-        .unwrap();
+    raft.wait(patience()).metrics(|m| m.purged.is_some_and(|id| id.index() >= last), "purged").await.unwrap();
     (cluster, last)
 }
 
@@ -56,7 +50,7 @@ async fn a_newcomer_behind_the_log_gets_a_snapshot() {
     let leader = cluster.nodes[0].replica(G);
     leader.raft.add_learner(id.0, newcomer.peer_node(), true).await.unwrap();
     let last = cluster.write(G, "after").await;
-    replica.raft.wait(super::testing::patience()).applied_index_at_least(Some(last), "follows").await.unwrap();
+    replica.raft.wait(patience()).applied_index_at_least(Some(last), "follows").await.unwrap();
     assert_eq!(replica.machine.content(), leader.machine.content());
     until("both ends have cleaned up", || entries_of(&newcomer.files) + entries_of(&cluster.nodes[0].files) == 0).await;
 }
@@ -69,16 +63,15 @@ async fn a_cut_transfer_resumes_where_it_was() {
     let (from, to) = (ReplicaId(101), ReplicaId(104));
     let source = leader.host(G, from).await;
     source.raft.initialize(std::collections::BTreeMap::from([(from.0, leader.peer_node())])).await.unwrap();
-    source.raft.wait(super::testing::patience()).current_leader(from.0, "leads alone").await.unwrap();
+    source.raft.wait(patience()).current_leader(from.0, "leads alone").await.unwrap();
     let mut last = 0;
     for entry in 0..40u8 {
-        let payload = crate::raft::types::Payload(Bytes::from(vec![entry; VALUE_BYTES]));
-        last = source.raft.client_write(payload).await.unwrap().log_id.index();
+        last = write(&source.raft, vec![entry; VALUE_BYTES]).await;
     }
     source.raft.trigger().snapshot().await.unwrap();
-    source.raft.wait(super::testing::patience()).metrics(|m| m.snapshot.is_some(), "built").await.unwrap();
+    source.raft.wait(patience()).metrics(|m| m.snapshot.is_some(), "built").await.unwrap();
     source.raft.trigger().purge_log(last).await.unwrap();
-    source.raft.wait(super::testing::patience()).metrics(|m| m.purged.is_some(), "purged").await.unwrap();
+    source.raft.wait(patience()).metrics(|m| m.purged.is_some(), "purged").await.unwrap();
 
     let newcomer = TestNode::start(4, options()).await;
     let replica = newcomer.host(G, to).await;
@@ -87,7 +80,7 @@ async fn a_cut_transfer_resumes_where_it_was() {
     newcomer.proxy.set(Road::Cut);
     tokio::time::sleep(Duration::from_millis(200)).await;
     newcomer.proxy.set(Road::Open);
-    replica.raft.wait(super::testing::patience()).applied_index_at_least(Some(last), "installed").await.unwrap();
+    replica.raft.wait(patience()).applied_index_at_least(Some(last), "installed").await.unwrap();
     assert_eq!(replica.machine.content(), source.machine.content());
     assert!(newcomer.proxy.passed() < 5 << 20, "{} bytes passed: it began again", newcomer.proxy.passed());
 }
@@ -178,7 +171,7 @@ impl Transfer {
     }
 
     async fn answer(&mut self) -> Result<Answer, Status> {
-        let answer = tokio::time::timeout(super::testing::patience().unwrap(), self.answers.message()).await.unwrap();
+        let answer = tokio::time::timeout(patience().unwrap(), self.answers.message()).await.unwrap();
         answer.map(|answer| answer.unwrap().answer.unwrap())
     }
 

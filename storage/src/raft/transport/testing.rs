@@ -461,8 +461,7 @@ impl Cluster {
 
     /// Writes one entry at the first node and returns its index.
     pub(super) async fn write(&self, group: GroupId, payload: impl Into<Bytes>) -> u64 {
-        let raft = self.nodes[0].replica(group).raft;
-        raft.client_write(Payload(payload.into())).await.unwrap().log_id.index()
+        write(&self.nodes[0].replica(group).raft, payload).await
     }
 
     /// Waits until a node has applied an entry.
@@ -485,6 +484,24 @@ pub(super) fn options() -> TransportOptions {
 /// No test waits longer for anything.
 pub(super) fn patience() -> Option<Duration> {
     Some(Duration::from_secs(20))
+}
+
+/// Writes one entry at a leader and returns its index.
+pub(super) async fn write(raft: &TestRaft, payload: impl Into<Bytes>) -> u64 {
+    let payload = Payload(payload.into());
+    let written = async {
+        loop {
+            match raft.client_write(payload.clone()).await {
+                Ok(response) => return response.log_id.index(),
+                // Not appended: the quorum has been quiet for a moment, as right after the election.
+                Err(error) if error.forward_to_leader().is_some() => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    tokio::time::timeout(patience().unwrap(), written).await.unwrap()
 }
 
 /// Waits for a condition.
