@@ -22,7 +22,12 @@ fn each_node_dies_in_turn_under_load() {
         load.wait_for(200, RECOVERY_TIMEOUT);
     }
     let record = load.stop();
-    println!("{} answers, {} errors, longest silence {:?}", record.acknowledged, record.errors.len(), record.longest_silence);
+    println!(
+        "{} answers, {} errors, longest silence {:?}",
+        record.acknowledged,
+        record.errors.len(),
+        record.longest_silence
+    );
     assert!(record.longest_silence < SILENCE_BOUND, "silent for {:?}", record.longest_silence);
     assert!(record.errors.is_empty(), "errors reached clients: {:?}", record.errors);
     record.assert_nothing_lost(cluster.redis());

@@ -68,7 +68,12 @@ fn the_examples_of_the_readme_work_as_written() {
     }
     let printed = run_all(&examples, directory.path(), &tools);
     for (example, printed) in examples.iter().zip(&printed) {
-        assert!(matches(&example.output, printed), "{}\nshould print\n{:#?}\nbut printed\n{printed:#?}", example.command, example.output);
+        assert!(
+            matches(&example.output, printed),
+            "{}\nshould print\n{:#?}\nbut printed\n{printed:#?}",
+            example.command,
+            example.output
+        );
     }
 
     let status = demo.stop(STOP_TIMEOUT);
@@ -100,8 +105,7 @@ fn demo_banners(demo: &Process) -> usize {
 /// Runs all commands in one shell, with a mark behind each one's output.
 fn run_all(examples: &[Example], directory: &Path, tools: &Path) -> Vec<Vec<String>> {
     const MARK: &str = "== next ==";
-    let script: String =
-        examples.iter().map(|example| format!("{}\necho\necho '{MARK}'\n", example.command)).collect();
+    let script: String = examples.iter().map(|example| format!("{}\necho\necho '{MARK}'\n", example.command)).collect();
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
     let output = Command::new("bash")
         .args(["-e", "-c", &script])

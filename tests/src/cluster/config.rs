@@ -71,19 +71,23 @@ impl Gateway {
     pub fn to_toml(&self) -> String {
         #[derive(Serialize)]
         struct File {
-            redis_listen: SocketAddr,
-            dynamodb_listen: SocketAddr,
-            grpc_listen: SocketAddr,
-            metrics_listen: SocketAddr,
-            placement: String,
+            placement: Vec<String>,
+            metrics: SocketAddr,
+            redis: Listener,
+            dynamodb: Listener,
+            grpc: Listener,
+        }
+        #[derive(Serialize)]
+        struct Listener {
+            listen: SocketAddr,
         }
         let Self { redis, dynamo, grpc, metrics, placement } = self;
         write(&File {
-            redis_listen: *redis,
-            dynamodb_listen: *dynamo,
-            grpc_listen: *grpc,
-            metrics_listen: *metrics,
-            placement: placement.to_string(),
+            placement: vec![placement.to_string()],
+            metrics: *metrics,
+            redis: Listener { listen: *redis },
+            dynamodb: Listener { listen: *dynamo },
+            grpc: Listener { listen: *grpc },
         })
     }
 }
