@@ -38,6 +38,8 @@ mod wire;
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]
+pub(crate) mod fake_store;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
