@@ -197,3 +197,56 @@ async fn bind(
     let address = listener.local_addr().map_err(refused)?;
     Ok(Some((listener, address)))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use keyspace::RouteMap;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::router::fake::{FakeNode, FakePlacement, Verdict, some_route, some_topology};
+
+    fn config(placement: String) -> GatewayConfig {
+        GatewayConfig {
+            placement: vec![placement],
+            redis: ListenerConfig::on_loopback(0),
+            dynamodb: ListenerConfig::on_loopback(0),
+            grpc: ListenerConfig::disabled(),
+            ..GatewayConfig::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gateway_starts_serves_and_leaves() {
+        let node = FakeNode::start(|_| Verdict::status("OK")).await;
+        let routes = RouteMap::new(1, vec![some_route(1, b"", b"", 1, 1)]).unwrap();
+        let placement = FakePlacement::start(&routes, some_topology(&[&node], [1, 1])).await;
+        let gateway = Gateway::start(config(placement.address.clone())).await.unwrap();
+        gateway.wait_ready().await;
+        assert!(gateway.grpc_address.is_none() && gateway.dynamodb_address.is_some());
+
+        let address = gateway.redis_address.unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"SET k v\r\n").await.unwrap();
+        let mut reply = [0; 5];
+        client.read_exact(&mut reply).await.unwrap();
+        assert_eq!(&reply, b"+OK\r\n");
+
+        let taken = GatewayConfig {
+            redis: ListenerConfig { listen: address, ..config(String::new()).redis },
+            ..config("a:1".into())
+        };
+        let refused = Gateway::start(taken).await.unwrap_err().to_string();
+        assert!(refused.contains("Redis cannot listen on") && refused.contains(&address.to_string()), "{refused}");
+
+        let started = Instant::now();
+        gateway.shutdown().await;
+        assert!(started.elapsed() < Duration::from_secs(5), "an idle client does not hold it up");
+        assert_eq!(client.read(&mut reply).await.unwrap(), 0);
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+}

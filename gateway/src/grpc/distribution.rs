@@ -63,10 +63,7 @@ impl Distribution for Forward {
         self.router.placement().ask(false, ask).await.map(Response::new)
     }
 
-    async fn watch_routes(
-        &self,
-        _: Request<WatchRoutesRequest>,
-    ) -> Result<Response<Self::WatchRoutesStream>, Status> {
+    async fn watch_routes(&self, _: Request<WatchRoutesRequest>) -> Result<Response<Self::WatchRoutesStream>, Status> {
         let ask = |mut client: Client| async move { client.watch_routes(WatchRoutesRequest {}).await };
         self.router.placement().ask(true, ask).await.map(Response::new)
     }

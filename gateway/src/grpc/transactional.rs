@@ -11,7 +11,8 @@ use tonic::{Request, Response, Status};
 pub(super) struct Transactional;
 
 fn unsupported() -> Status {
-    Fault::new(FaultCode::Unsupported, "transactions are not supported by this version yet; RawKV has single keys").into()
+    Fault::new(FaultCode::Unsupported, "transactions are not supported by this version yet; RawKV has single keys")
+        .into()
 }
 
 #[tonic::async_trait]

@@ -57,9 +57,8 @@ impl Burst {
     pub(super) fn route(&mut self, spec: &Spec, invocation: Invocation, hashing: &RandomState) {
         match keys(spec, &invocation.args) {
             Ok(found) if !found.is_empty() => {
-                let unit = |&index: &usize| -> Bytes {
-                    layout::redis_unit(invocation.db, &invocation.args[index]).into()
-                };
+                let unit =
+                    |&index: &usize| -> Bytes { layout::redis_unit(invocation.db, &invocation.args[index]).into() };
                 let mut units: Vec<Bytes> = found.iter().map(unit).collect();
                 if units.len() > 1 {
                     units.sort_unstable();
@@ -105,8 +104,8 @@ impl Burst {
             written.sort_unstable();
         }
         let prepare = |command: Keyed| {
-            let behind_writes = !command.writes
-                && units[command.named.clone()].iter().any(|unit| written.binary_search(unit).is_ok());
+            let behind_writes =
+                !command.writes && units[command.named.clone()].iter().any(|unit| written.binary_search(unit).is_ok());
             let prepared = Prepared::known(Command::Redis(command.invocation), command.units, command.writes);
             if behind_writes { prepared.in_order() } else { prepared }
         };

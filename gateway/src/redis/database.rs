@@ -51,10 +51,9 @@ impl From<Failure> for Value {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Router(error) => refusal::reply(&error),
-            Failure::TooManyKeys => Value::Error(format!(
-                "ERR KEYS would answer more than {} MB of keys; use SCAN",
-                MAX_KEYS_BYTES >> 20
-            )),
+            Failure::TooManyKeys => {
+                Value::Error(format!("ERR KEYS would answer more than {} MB of keys; use SCAN", MAX_KEYS_BYTES >> 20))
+            }
             Failure::Unexpected => refusal::unexpected(),
         }
     }
@@ -109,8 +108,12 @@ struct Database<'a> {
 
 impl Database<'_> {
     async fn keys(&self, pattern: Option<Bytes>) -> Result<Value, Failure> {
-        let part =
-            SpanPart::Scan { from: ScanPosition::default(), count: STEP_KEYS, pattern: pattern.clone(), type_name: None };
+        let part = SpanPart::Scan {
+            from: ScanPosition::default(),
+            count: STEP_KEYS,
+            pattern: pattern.clone(),
+            type_name: None,
+        };
         let mut keys = Vec::new();
         let mut bytes = 0;
         self.everywhere(part, |step, outcome| {
@@ -194,7 +197,11 @@ impl Database<'_> {
 
     /// One step of a scan: the keys of the ranges at `position`, where to go on, and whether the step came to the end
     /// of what it asked.
-    async fn scan_from(&self, position: ScanPosition, page: &Page) -> Result<(Vec<Bytes>, Option<ScanPosition>, bool), Failure> {
+    async fn scan_from(
+        &self,
+        position: ScanPosition,
+        page: &Page,
+    ) -> Result<(Vec<Bytes>, Option<ScanPosition>, bool), Failure> {
         loop {
             let plan = plan(&self.parts_from(position.slot), position.slot);
             let part = SpanPart::Scan {
@@ -292,7 +299,8 @@ struct Plan {
 ///
 /// One range as far as it holds whole slots; or, if the slot is cut, all pieces of that one slot.
 fn plan(parts: &[KeyRange], slot: u16) -> Plan {
-    let whole = |from, to| redis_keys(from, to).map(|keys| Plan { parts: vec![keys], shared_slot: None, next_slot: to });
+    let whole =
+        |from, to| redis_keys(from, to).map(|keys| Plan { parts: vec![keys], shared_slot: None, next_slot: to });
     let nothing = Plan { parts: Vec::new(), shared_slot: None, next_slot: SLOTS };
     let Some(first) = parts.first() else { return nothing };
     let end = first.end().map_or(SLOTS, |end| whole_slots_below(end));

@@ -11,7 +11,10 @@ use super::Shared;
 /// The version of Redis whose behaviour is kept; clients choose their features by it.
 pub(super) const REDIS_VERSION: &str = "7.0.15";
 
-const SECTIONS: [(&str, fn(&Shared, &mut String) -> std::fmt::Result); 6] = [
+/// Appends the lines of one section.
+type Section = fn(&Shared, &mut String) -> std::fmt::Result;
+
+const SECTIONS: [(&str, Section); 6] = [
     ("server", server),
     ("clients", clients),
     ("persistence", persistence),
@@ -22,8 +25,8 @@ const SECTIONS: [(&str, fn(&Shared, &mut String) -> std::fmt::Result); 6] = [
 
 /// The sections that were asked for; all of them when none was.
 pub(super) fn render(wanted: &[Bytes], shared: &Shared) -> String {
-    let all = wanted.is_empty()
-        || wanted.iter().any(|name| ["all", "everything", "default"].iter().any(|all| is(name, all)));
+    let all =
+        wanted.is_empty() || wanted.iter().any(|name| ["all", "everything", "default"].iter().any(|all| is(name, all)));
     let mut out = String::new();
     for (name, write) in SECTIONS {
         if all || wanted.iter().any(|wanted| is(wanted, name)) {

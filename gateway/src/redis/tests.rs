@@ -156,17 +156,20 @@ async fn commands_reach_the_groups_and_replies_keep_their_order() {
     for _ in 0..9 {
         replies.push(text(&client.reply().await));
     }
-    assert_eq!(replies, [
-        "OK",
-        "PONG",
-        "OK",
-        "x",
-        "y",
-        "ERR unknown command 'nope', with args beginning with: '1' '2' ",
-        "ERR wrong number of arguments for 'get' command",
-        "end",
-        "(nil)",
-    ]);
+    assert_eq!(
+        replies,
+        [
+            "OK",
+            "PONG",
+            "OK",
+            "x",
+            "y",
+            "ERR unknown command 'nope', with args beginning with: '1' '2' ",
+            "ERR wrong number of arguments for 'get' command",
+            "end",
+            "(nil)",
+        ]
+    );
     let first: Vec<wire::Request> = harness.nodes[0].requests();
     assert!(first.iter().any(|request| request.connection != 0));
 }
@@ -294,7 +297,9 @@ async fn hello_changes_the_version_for_what_follows() {
     let replies = client.rest().await;
     let [before, rest] = replies.split_once("%7\r\n").map(|(a, b)| [a, b]).unwrap();
     assert_eq!(before, "$-1\r\n");
-    assert!(rest.contains("$5\r\nproto\r\n:3\r\n") && rest.contains("*0\r\n_\r\n%1\r\n$10\r\nmaxclients\r\n$3\r\n100\r\n"));
+    assert!(
+        rest.contains("$5\r\nproto\r\n:3\r\n") && rest.contains("*0\r\n_\r\n%1\r\n$10\r\nmaxclients\r\n$3\r\n100\r\n")
+    );
     assert!(rest.ends_with("*0\r\n$-1\r\n+OK\r\n"), "{rest}");
 }
 

@@ -204,7 +204,13 @@ pub(super) struct History {
 }
 
 impl Flight {
-    pub(super) fn new(prepared: Prepared, sequence: u64, first_e: u64, place: (Arc<Bundle>, u32), now: Instant) -> Self {
+    pub(super) fn new(
+        prepared: Prepared,
+        sequence: u64,
+        first_e: u64,
+        place: (Arc<Bundle>, u32),
+        now: Instant,
+    ) -> Self {
         let (bundle, index) = place;
         let Prepared { targets, intervals, commands, exec, at, bytes } = prepared;
         let units = targets.len();

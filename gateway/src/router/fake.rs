@@ -73,7 +73,7 @@ impl FakeNode {
         });
         let stop = CancellationToken::new();
         let server = tonic::transport::Server::builder()
-            .add_service(StorageServer::new(NodeService(inner.clone())))
+            .add_service(StorageServer::new(NodeService(inner.clone())).max_decoding_message_size(96 << 20))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
         tokio::spawn(server);
         Self { address, inner, stop }

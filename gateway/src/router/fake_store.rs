@@ -115,9 +115,7 @@ fn value_to_wire(value: Value) -> wire::RedisValue {
         Value::Integer(integer) => Kind::Integer(integer),
         Value::Bulk(bytes) => Kind::Bulk(bytes),
         Value::Null => Kind::Null(wire::Unit {}),
-        Value::Array(items) => {
-            Kind::Array(wire::RedisValues { items: items.into_iter().map(value_to_wire).collect() })
-        }
+        Value::Array(items) => Kind::Array(wire::RedisValues { items: items.into_iter().map(value_to_wire).collect() }),
         other => panic!("no command on strings answers {other:?}"),
     };
     wire::RedisValue { kind: Some(kind) }

@@ -7,8 +7,8 @@ use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use proto::{Fault, FaultCode};
 use proto::wire::distribution_client::DistributionClient;
+use proto::{Fault, FaultCode};
 use thiserror::Error;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};

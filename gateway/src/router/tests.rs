@@ -146,7 +146,8 @@ async fn a_stale_route_refines_the_map() {
     let started = Instant::now();
     assert!(is_ok(&router.submit(7, vec![set("foo")]).await[0]));
     assert!(started.elapsed() < Duration::from_millis(500), "it goes to the fresher route at once");
-    let sent: Vec<(u64, u64)> = node.requests().iter().map(|it| (it.targets[0].range_id, it.targets[0].epoch)).collect();
+    let sent: Vec<(u64, u64)> =
+        node.requests().iter().map(|it| (it.targets[0].range_id, it.targets[0].epoch)).collect();
     assert_eq!(sent, [(1, 1), (6, 2)]);
     assert_eq!(router.routes().unwrap().routes().len(), 2);
     // The next one knows.
@@ -278,10 +279,10 @@ async fn an_interval_becomes_a_target_for_each_range() {
         .map(|target| (target.key.clone(), target.end.clone(), target.epoch, target.is_interval))
         .collect();
     let middle = Bytes::from(middle);
-    assert_eq!(targets, [
-        (interval.start().clone(), middle.clone(), 3, true),
-        (middle, interval.end().unwrap().clone(), 4, true),
-    ]);
+    assert_eq!(
+        targets,
+        [(interval.start().clone(), middle.clone(), 3, true), (middle, interval.end().unwrap().clone(), 4, true),]
+    );
     assert_eq!(router.parts_of(&interval).len(), 2);
 }
 

@@ -233,3 +233,62 @@ fn junk(what: impl Into<String>) -> RouterError {
 fn missing(what: &str) -> RouterError {
     junk(format!("{what} is missing"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::*;
+
+    fn redis(kind: wire::redis_value::Kind) -> wire::RedisValue {
+        wire::RedisValue { kind: Some(kind) }
+    }
+
+    fn results(values: Vec<wire::RedisValue>) -> wire::Results {
+        let result = |value| wire::CommandResult { language: Some(wire::command_result::Language::Redis(value)) };
+        wire::Results { results: values.into_iter().map(result).collect() }
+    }
+
+    #[test]
+    fn half_valid_results_are_refused() {
+        use wire::redis_value::Kind;
+        let refused = |results, commands| matches!(outcomes(results, commands), Err(RouterError::Protocol(_)));
+        assert!(refused(results(vec![redis(Kind::Integer(1))]), 2));
+        assert!(refused(results(vec![wire::RedisValue { kind: None }]), 1));
+        let odd = wire::RedisValues { items: vec![redis(Kind::Integer(1))] };
+        assert!(refused(results(vec![redis(Kind::Map(odd))]), 1));
+        let mut deep = redis(Kind::Integer(1));
+        for _ in 0..=MAX_DEPTH {
+            deep = redis(Kind::Array(wire::RedisValues { items: vec![deep] }));
+        }
+        assert!(refused(results(vec![deep]), 1));
+        let scanned = wire::RedisScanned { next_slot: u32::from(SLOTS) + 1, ..Default::default() };
+        let part = wire::RedisSpanResult { part: Some(wire::redis_span_result::Part::Scanned(scanned)) };
+        let span = wire::CommandResult { language: Some(wire::command_result::Language::RedisSpan(part)) };
+        assert!(refused(wire::Results { results: vec![span] }, 1));
+    }
+
+    #[test]
+    fn limits_beyond_the_wire_are_the_largest() {
+        assert_eq!((clamped(7), clamped(usize::MAX)), (7, u32::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_results_never_panic(
+            texts in prop::collection::vec("[a-z]{0,4}", 1..4),
+            at: prop::sample::Index,
+            byte: u8,
+        ) {
+            let values = texts.into_iter().map(|text| redis(wire::redis_value::Kind::Simple(text))).collect();
+            let mut bytes = results(values).encode_to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(results) = wire::Results::decode(bytes.as_slice()) {
+                let _ = outcomes(results, 1);
+            }
+        }
+    }
+}
