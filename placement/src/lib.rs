@@ -34,8 +34,8 @@
 //! # What is absent
 //!
 //! Ranges do not move between groups and are not merged; nothing is decided without an operator except the bootstrap; a
-//! dead node is not repaired by itself. A change of members that cannot finish (its new node never comes back) is not
-//! taken back. There is one placement process: the catalog in etcd, and the lease by which one of three leads, have
+//! dead node is not repaired by itself. A job is never taken back: a bootstrap or a change of members whose node never
+//! comes back waits for it for ever, and `placement jobs list` says so. There is one placement process: the catalog in etcd, and the lease by which one of three leads, have
 //! their seams ([`catalog::Catalog`], [`leadership::Leadership`]) and nothing else yet. The placement keeps nothing
 //! outside the catalog that it would miss after a restart.
 

@@ -18,7 +18,8 @@ use crate::catalog::{Record, RecordId, Snapshot, Transaction};
 use crate::plan::bootstrap::{PlannedGroup, plan_bootstrap};
 use crate::plan::correct::Correction;
 
-const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// Longer than a founding member waits for its group to have a leader.
+const CALL_DEADLINE: Duration = Duration::from_secs(30);
 /// Between two looks at who is there, when no heartbeat of a new node causes one.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -111,17 +112,18 @@ impl Reconciler {
     async fn found_group(&self, snapshot: &Snapshot, group: &FoundingGroup) -> Result<(), Setback> {
         let id = group.group;
         try_join_all(group.members.iter().map(|member| self.create_replica(snapshot, id, *member))).await?;
-        let first = group.members.first().expect("a planned group has members");
         let request = wire::InitializeGroupRequest {
             group_id: id.0,
             members: group.members.iter().map(wire_member).collect(),
             nodes: wire_nodes(snapshot, &group.members),
             ranges: group.routes.iter().map(proto::route::range_report).collect(),
         };
-        let started = self.call_node(snapshot, first.node, CALL_DEADLINE, |mut client| async move {
-            client.initialize_group(request).await
+        // The first member starts the group. When this is repeated, another one may lead by now.
+        let started = self.call_leader(snapshot, id, &group.members, CALL_DEADLINE, |mut client| {
+            let request = request.clone();
+            async move { client.initialize_group(request).await }
         });
-        started.await?;
+        started.await.map_err(Setback::waiting)?;
         Ok(())
     }
 
@@ -136,7 +138,7 @@ impl Reconciler {
         let created = self.call_node(snapshot, member.node, CALL_DEADLINE, |mut client| async move {
             client.create_replica(request).await
         });
-        created.await?;
+        created.await.map_err(Setback::waiting)?;
         Ok(())
     }
 }

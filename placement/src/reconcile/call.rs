@@ -48,7 +48,7 @@ impl StorageNodes {
         }
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|error| CallError::NotHere(format!("node {node} has a bad address {address:?}: {error}")))?;
-        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
+        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).connect_lazy();
         channels.insert(node, (address.to_owned(), channel.clone()));
         Ok(ReplicasClient::new(channel))
     }
@@ -79,7 +79,7 @@ impl Reconciler {
         }
     }
 
-    /// Calls the leader of a group: the node that last said it leads, then the other members.
+    /// Calls the leader of a group: the node that last said it leads, then the other members in their order.
     pub(super) async fn call_leader<T, F>(
         &self,
         snapshot: &Snapshot,
@@ -92,9 +92,13 @@ impl Reconciler {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let hint = self.presence().leader(group).node;
-        let mut candidates: Vec<NodeId> = members.iter().map(|member| member.node).collect();
-        candidates.sort_by_key(|node| (Some(*node) != hint, *node));
-        candidates.dedup();
+        let mut candidates: Vec<NodeId> = Vec::new();
+        for member in members {
+            if !candidates.contains(&member.node) {
+                candidates.push(member.node);
+            }
+        }
+        candidates.sort_by_key(|node| Some(*node) != hint);
         let mut failures = Vec::new();
         let mut unclear = false;
         for node in candidates {

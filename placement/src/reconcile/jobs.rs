@@ -75,6 +75,16 @@ impl From<CallError> for Setback {
     }
 }
 
+impl Setback {
+    /// For steps that have to succeed some day: what is refused now is asked for again later.
+    pub(super) fn waiting(error: CallError) -> Self {
+        match error {
+            CallError::Refused(fault) => Setback::Later { reason: fault.message, untouched: false },
+            other => other.into(),
+        }
+    }
+}
+
 impl Reconciler {
     /// Carries out a job whose record is in the catalog. `resumed`: an earlier process may have done some steps.
     pub(super) fn start_job(self: &Arc<Self>, job: Job, resumed: bool) -> watch::Receiver<Progress> {

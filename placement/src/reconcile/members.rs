@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyspace::{GroupId, NodeId, ReplicaId};
-use proto::{Fault, wire};
+use proto::{Fault, FaultCode, wire};
 use thiserror::Error;
 
 use super::bootstrap::{wire_member, wire_nodes};
@@ -146,11 +146,11 @@ impl Reconciler {
         });
         match answer.await {
             Ok(_) => {}
-            // The group has other members than the catalog believes; its leader's next heartbeat says which.
-            Err(CallError::Refused(fault)) if fault.code == proto::FaultCode::Conflict => {
-                return Err(Setback::Later { reason: fault.message, untouched: false });
+            Err(CallError::Refused(fault)) if fault.code == FaultCode::InvalidArgument => {
+                return Err(Setback::Refused(fault));
             }
-            Err(other) => return Err(other.into()),
+            // Such as: the group has other members than the catalog believes. Its leader's next heartbeat says which.
+            Err(other) => return Err(Setback::waiting(other)),
         }
         let removal = catalog::update(self.catalog(), |snapshot| {
             let mut transaction = Transaction::over(snapshot);
@@ -183,7 +183,7 @@ impl Reconciler {
         let removed = self.call_node(&snapshot, member.node, REMOVE_DEADLINE, |mut client| async move {
             client.remove_replica(request).await
         });
-        removed.await?;
+        removed.await.map_err(Setback::waiting)?;
         catalog::update(self.catalog(), |snapshot| {
             let transaction = Transaction::over(snapshot);
             Ok::<_, CatalogError>(match snapshot.job(job) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use keyspace::{Epoch, GroupId, RangeId, Route};
 use proto::route::reported_route;
-use proto::{Fault, wire};
+use proto::{Fault, FaultCode, wire};
 use thiserror::Error;
 
 use super::heartbeat::put_routes;
@@ -129,6 +129,8 @@ impl Reconciler {
     /// Lets the group cut, then writes down what it did.
     pub(super) async fn attempt_split(&self, job: JobId, cut: Cut) -> Result<Done, Setback> {
         let snapshot = self.catalog().snapshot().await?;
+        let parent = snapshot.route(cut.range).filter(|parent| parent.epoch == cut.epoch);
+        let Some(parent) = parent else { return self.end_of_split(&snapshot, job, &cut).await };
         let group = snapshot.group(cut.group).ok_or_else(|| Setback::Later {
             reason: format!("the catalog has lost group {}", cut.group),
             untouched: true,
@@ -145,11 +147,23 @@ impl Reconciler {
             let request = request.clone();
             async move { client.split_range(request).await }
         });
-        let (left, right) = halves(answer.await?, &snapshot, &cut)?;
+        let (left, right) = halves(answer.await?, parent, &cut)?;
         let version = catalog::update(self.catalog(), |snapshot| {
             Ok::<_, CatalogError>(publish(snapshot, job, &cut, &left, &right))
         });
         Ok(Done::Split(Box::new(SplitDone { version: version.await?, left, right })))
+    }
+
+    /// The parent is no more: a heartbeat has brought the children, or something else has happened to the range.
+    async fn end_of_split(&self, snapshot: &Snapshot, job: JobId, cut: &Cut) -> Result<Done, Setback> {
+        let (Some(left), Some(right)) = (snapshot.route(cut.left), snapshot.route(cut.right)) else {
+            let message = format!("route {} has changed meanwhile; list the routes and decide again", cut.range);
+            return Err(Setback::Refused(Fault::new(FaultCode::Conflict, message)));
+        };
+        let version =
+            catalog::update(self.catalog(), |snapshot| Ok::<_, CatalogError>(publish(snapshot, job, cut, left, right)));
+        let (version, left, right) = (version.await?, left.clone(), right.clone());
+        Ok(Done::Split(Box::new(SplitDone { version, left, right })))
     }
 }
 
@@ -158,21 +172,18 @@ fn cuts(job: &Job, wanted: RangeId) -> bool {
 }
 
 /// The children as the group made them; they must be those that were asked for.
-fn halves(answer: wire::SplitReplicaRangeResponse, snapshot: &Snapshot, cut: &Cut) -> Result<(Route, Route), Setback> {
+fn halves(answer: wire::SplitReplicaRangeResponse, parent: &Route, cut: &Cut) -> Result<(Route, Route), Setback> {
     let strange = |reason: String| Setback::Later { reason, untouched: false };
     let half = |report: Option<wire::RangeReport>| match report {
         Some(report) => reported_route(report, cut.group).map_err(|error| strange(error.to_string())),
         None => Err(strange("the group has answered a split without its halves".to_owned())),
     };
-    let (left, right) = (half(answer.left)?, half(answer.right)?);
-    let parent = snapshot.route(cut.range).filter(|parent| parent.epoch == cut.epoch);
-    let expected = parent.and_then(|parent| children(parent, &cut.split_key, cut.left, cut.right));
-    match expected {
-        Some(expected) if expected != (left.clone(), right.clone()) => {
-            Err(strange(format!("group {} has cut range {} otherwise than asked", cut.group, cut.range)))
-        }
-        _ => Ok((left, right)),
+    let halves = (half(answer.left)?, half(answer.right)?);
+    let expected = children(parent, &cut.split_key, cut.left, cut.right);
+    if expected.is_none_or(|expected| expected != halves) {
+        return Err(strange(format!("group {} has cut range {} otherwise than asked", cut.group, cut.range)));
     }
+    Ok(halves)
 }
 
 /// The last step. Answers the version at which the children are in the catalog.

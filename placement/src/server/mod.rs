@@ -16,9 +16,9 @@ use proto::wire::cluster_server::ClusterServer;
 use proto::wire::distribution_server::DistributionServer;
 use proto::{Fault, FaultCode};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::leadership::Leadership;
 use crate::reconcile::Reconciler;
@@ -66,6 +66,7 @@ impl Services {
                 .with_service_name("elastickv.Cluster")
                 .with_service_name("grpc.health.v1.Health")
         };
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let stopping = self.reconciler.stopping().clone();
         Server::builder()
             .http2_keepalive_interval(Some(std::time::Duration::from_secs(10)))
@@ -74,7 +75,7 @@ impl Services {
             .add_service(reflection().build_v1alpha()?)
             .add_service(DistributionServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
             .add_service(ClusterServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping.cancelled_owned())
+            .serve_with_incoming_shutdown(incoming, stopping.cancelled_owned())
             .await?;
         Ok(())
     }

@@ -136,3 +136,58 @@ fn on_wire(topology: &Topology) -> wire::Topology {
     });
     wire::Topology { nodes: nodes.collect(), groups: groups.collect() }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use keyspace::NodeId;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::catalog::memory::MemoryCatalog;
+    use crate::catalog::{Catalog, Transaction};
+    use crate::oracle::{Oracle, system_clock};
+    use crate::plan::bootstrap::plan_bootstrap;
+    use crate::reconcile::Policy;
+
+    #[tokio::test]
+    async fn a_watcher_that_falls_behind_begins_again_with_a_snapshot() {
+        let catalog: Arc<dyn Catalog> = Arc::new(MemoryCatalog::new());
+        let mut routes = Transaction::over(&catalog.snapshot().await.unwrap()).put(Record::RouteVersion(1));
+        for route in plan_bootstrap(&[NodeId(1)], 2).into_iter().flat_map(|group| group.routes) {
+            routes = routes.put(Record::Route(route));
+        }
+        catalog.commit(routes).await.unwrap();
+        let policy = Policy {
+            bootstrap_nodes: 1,
+            groups: 2,
+            node_timeout: Duration::from_secs(1),
+            split_patience: Duration::from_secs(1),
+        };
+        let oracle = Arc::new(Oracle::open(catalog.clone(), system_clock()).await.unwrap());
+        let stop = CancellationToken::new();
+        let reconciler = Reconciler::start(catalog.clone(), oracle, policy, stop.clone()).await.unwrap();
+        let mut events = route_events(reconciler.clone());
+        let mut next_routes = async || loop {
+            match events.next().await.unwrap().unwrap().event.unwrap() {
+                Event::Topology(_) => {}
+                routes => return routes,
+            }
+        };
+        assert!(matches!(next_routes().await, Event::Snapshot(snapshot) if snapshot.version == 1));
+
+        for version in 2..2_000 {
+            let snapshot = catalog.snapshot().await.unwrap();
+            catalog.commit(Transaction::over(&snapshot).put(Record::RouteVersion(version))).await.unwrap();
+        }
+        assert!(matches!(next_routes().await, Event::Snapshot(snapshot) if snapshot.version == 1_999));
+        let snapshot = catalog.snapshot().await.unwrap();
+        catalog.commit(Transaction::over(&snapshot).put(Record::RouteVersion(2_000))).await.unwrap();
+        let expected = wire::RouteDelta { previous_version: 1_999, version: 2_000, ..Default::default() };
+        assert_eq!(next_routes().await, Event::Delta(expected));
+        stop.cancel();
+        reconciler.stopped().await;
+    }
+}

@@ -290,6 +290,10 @@ impl Running {
         tokio::time::timeout(Duration::from_secs(30), self.placement.shutdown()).await.unwrap();
     }
 
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     pub fn distribution(&self) -> DistributionClient<Channel> {
         DistributionClient::new(self.channel.clone())
     }

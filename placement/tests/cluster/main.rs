@@ -7,5 +7,6 @@ mod cli;
 mod fake;
 mod members;
 mod registration;
+mod services;
 mod split;
 mod watch;
