@@ -400,8 +400,8 @@ impl TestNode {
         let config = Config {
             cluster_name: group.to_string(),
             heartbeat_interval: 100,
-            election_timeout_min: 400,
-            election_timeout_max: 600,
+            election_timeout_min: 1000,
+            election_timeout_max: 1500,
             enable_pre_vote: Some(true),
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: 0,
