@@ -249,6 +249,9 @@ impl Evaluator<'_> {
         if judged_expired {
             self.draft.ticks = true;
         }
+        if let Some((range, _)) = flushes.iter().find(|(range, _)| !self.flushes_whole_ranges(range)) {
+            return Ok(rejected(format!("a flush of {range:?} does not cover whole ranges")));
+        }
         if !writes.is_empty() || !flushes.is_empty() {
             self.take_effect(request, writes, flushes, &results);
         }
@@ -292,13 +295,18 @@ impl Evaluator<'_> {
         });
     }
 
+    /// A mark holds for all Redis keys of a range.
+    fn flushes_whole_ranges(&self, flushed: &KeyRange) -> bool {
+        let redis = KeyRange::prefix(vec![keyspace::layout::REDIS]);
+        self.ranges.iter().filter(|owned| owned.route.range.intersect(flushed).is_some()).all(|owned| {
+            let keys = owned.route.range.intersect(&redis);
+            keys.is_none_or(|keys| flushed.covers(&keys))
+        })
+    }
+
     fn flush(&mut self, range: &KeyRange, db: Option<u8>, version: Version) {
-        let touched: Vec<RangeId> = self
-            .ranges
-            .iter()
-            .filter(|owned| range.covers(&owned.route.range) || owned.route.range.intersect(range).is_some())
-            .map(|owned| owned.route.range_id)
-            .collect();
+        let touched = self.ranges.iter().filter(|owned| owned.route.range.intersect(range).is_some());
+        let touched: Vec<RangeId> = touched.map(|owned| owned.route.range_id).collect();
         for range_id in touched {
             *self.ranges = self.ranges.flush(range_id, db, version);
             self.draft.entry.flush_marks.push(wire::FlushMark {

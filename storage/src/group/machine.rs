@@ -148,6 +148,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             // At start openraft hands back the current state, which is installed already.
             return Ok(());
         };
+        // A truncation that came before must not be lost behind data that contradicts what it removed.
+        self.log.sync().await?;
         let engine = self.engine.clone();
         let group = self.group;
         tokio::task::spawn_blocking(move || install(&*engine, group, files)).await.map_err(io_error)??;

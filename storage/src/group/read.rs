@@ -6,6 +6,8 @@
 //!    and waits until everything committed by then is applied.
 //! 3. One engine snapshot, opened behind the check, gives range state, time and data to all of them.
 //!
+//! Reads of intervals run apart, on threads for blocking work, a few at a time.
+//!
 //! The overlay is not visible and not waited for. A read that judges expiry by a time that is not replicated yet has
 //! the executor replicate it first and begins again: "gone" is never followed by the old value.
 
@@ -18,7 +20,7 @@ use keyspace::{GroupId, KeyRange, Version};
 use openraft::LinearizerOption;
 use openraft::errors::{LinearizableReadError, RaftError};
 use proto::wire;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::answer;
 use super::evaluate::{evaluate_now, stale_route, storage_error};
@@ -32,6 +34,8 @@ use super::{GroupRaft, WallClock};
 const READS_PER_CHECK: usize = 4096;
 /// How often a read begins again because time had to be replicated first.
 const ATTEMPTS: usize = 5;
+/// Scans of one group that run at the same time.
+const SCANS_AT_ONCE: usize = 4;
 
 /// How leadership is proven for a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +104,7 @@ pub struct QueuedRead {
 }
 
 /// Serves the reads of one group.
+#[derive(Clone)]
 pub struct Reader {
     /// The group.
     pub group: GroupId,
@@ -118,9 +123,22 @@ pub struct Reader {
 impl Reader {
     /// Until the queue closes.
     pub async fn run(self, mut queue: mpsc::Receiver<QueuedRead>) {
+        let scans = Arc::new(Semaphore::new(SCANS_AT_ONCE));
         let mut waiting = Vec::with_capacity(64);
         while queue.recv_many(&mut waiting, READS_PER_CHECK).await > 0 {
-            self.serve(std::mem::take(&mut waiting)).await;
+            let (long, short): (Vec<_>, Vec<_>) = waiting.drain(..).partition(|read| read.request.is_scan());
+            for read in long {
+                // Waiting here holds all reads of the group back while too many scans run: their memory is bounded.
+                let permit = scans.clone().acquire_owned().await.expect("never closed");
+                let reader = self.clone();
+                tokio::spawn(async move {
+                    reader.serve(vec![read]).await;
+                    drop(permit);
+                });
+            }
+            if !short.is_empty() {
+                self.serve(short).await;
+            }
         }
     }
 
@@ -141,7 +159,19 @@ impl Reader {
                 Err(error) => return answer_all(reads, 0, &rejected(error.to_string())),
             };
             let clock_ms = self.clock.now_ms().unwrap_or_default().max(view.head.now_ms);
-            let needs = self.answer_ready(&view, clock_ms, &mut reads);
+            let needs = if reads.iter().any(|read| read.request.is_scan()) {
+                // An evaluation gets about a millisecond of an executor thread; scans take longer.
+                let reader = self.clone();
+                let evaluated = tokio::task::spawn_blocking(move || {
+                    let needs = reader.answer_ready(&view, clock_ms, &mut reads);
+                    (needs, reads)
+                });
+                let Ok((needs, left)) = evaluated.await else { return };
+                reads = left;
+                needs
+            } else {
+                self.answer_ready(&view, clock_ms, &mut reads)
+            };
             if reads.is_empty() {
                 return;
             }

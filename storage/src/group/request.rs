@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use commands::Command;
 use keyspace::{Epoch, KeyRange, RangeId, RequestId, Version};
+use prost::Message;
 use proto::wire;
 use tokio::sync::mpsc;
 
@@ -61,6 +62,13 @@ pub struct ReadRequest {
     pub at: Option<u64>,
 }
 
+impl ReadRequest {
+    /// Whether it may read many records.
+    pub fn is_scan(&self) -> bool {
+        self.targets.iter().any(|target| matches!(target.scope, Scope::Interval(_)))
+    }
+}
+
 /// Bytes and requests that a node has taken on and not answered.
 #[derive(Debug, Default)]
 pub struct Load {
@@ -80,22 +88,50 @@ impl Load {
     }
 }
 
+/// What a request takes of the node's [`Load`], until its reply has left.
+#[derive(Debug)]
+pub struct Held {
+    load: Arc<Load>,
+    bytes: usize,
+}
+
+impl Held {
+    fn new(load: Arc<Load>, bytes: usize) -> Self {
+        load.requests.fetch_add(1, Ordering::Relaxed);
+        load.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self { load, bytes }
+    }
+
+    fn grow(&mut self, bytes: usize) {
+        self.load.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.load.requests.fetch_sub(1, Ordering::Relaxed);
+        self.load.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A reply on its way to the stream.
+pub type Decided = (wire::Reply, Held);
+
 /// The one answer that a request gets. Dropped unanswered, it says that the outcome is unknown.
 #[derive(Debug)]
 pub struct ReplyTo {
     ticket: u64,
-    sink: mpsc::UnboundedSender<wire::Reply>,
-    load: Arc<Load>,
-    bytes: usize,
-    answered: bool,
+    sink: mpsc::UnboundedSender<Decided>,
+    /// Taken by the answer.
+    held: Option<Held>,
 }
 
 impl ReplyTo {
-    /// For the request `ticket`, of `bytes` bytes, on the stream that `sink` feeds. Counts towards `load` until answered.
-    pub fn new(ticket: u64, bytes: usize, sink: mpsc::UnboundedSender<wire::Reply>, load: Arc<Load>) -> Self {
-        load.requests.fetch_add(1, Ordering::Relaxed);
-        load.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Self { ticket, sink, load, bytes, answered: false }
+    /// For the request `ticket`, of `bytes` bytes, on the stream that `sink` feeds. Counts towards `load` until the
+    /// reply has left.
+    pub fn new(ticket: u64, bytes: usize, sink: mpsc::UnboundedSender<Decided>, load: Arc<Load>) -> Self {
+        Self { ticket, sink, held: Some(Held::new(load, bytes)) }
     }
 
     /// Answers. `e` is the group's oracle value.
@@ -104,19 +140,17 @@ impl ReplyTo {
     }
 
     fn answer(&mut self, e: u64, outcome: Outcome) {
-        self.answered = true;
+        let Some(mut held) = self.held.take() else { return };
+        let reply = wire::Reply { ticket: self.ticket, e, outcome: Some(outcome) };
+        held.grow(reply.encoded_len());
         // The gateway may be gone; then nobody waits for the answer.
-        let _ = self.sink.send(wire::Reply { ticket: self.ticket, e, outcome: Some(outcome) });
+        let _ = self.sink.send((reply, held));
     }
 }
 
 impl Drop for ReplyTo {
     fn drop(&mut self) {
-        if !self.answered {
-            self.answer(0, refusal(Reason::OutcomeUnknown(wire::OutcomeUnknown {})));
-        }
-        self.load.requests.fetch_sub(1, Ordering::Relaxed);
-        self.load.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.answer(0, refusal(Reason::OutcomeUnknown(wire::OutcomeUnknown {})));
     }
 }
 

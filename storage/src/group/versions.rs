@@ -15,7 +15,6 @@ const STEPS_BEFORE_SEEK: usize = 8;
 /// Reads data as of a version.
 pub struct VersionReader<'a> {
     snapshot: &'a dyn Snapshot,
-    cursor: Box<dyn Cursor + 'a>,
     keys: GroupKeys,
     ranges: &'a RangeTable,
     check_flushes: bool,
@@ -26,19 +25,18 @@ impl<'a> VersionReader<'a> {
     /// Over the data of `group` in a snapshot, hiding what is newer than `at` and what was flushed by then.
     pub fn new(snapshot: &'a dyn Snapshot, group: GroupId, ranges: &'a RangeTable, at: Version) -> Self {
         let keys = GroupKeys::new(group);
-        let (start, end) = keys.all_data();
-        let cursor = snapshot.cursor(&start, &end);
-        Self { snapshot, cursor, keys, ranges, check_flushes: ranges.has_flush_marks(), at }
+        Self { snapshot, keys, ranges, check_flushes: ranges.has_flush_marks(), at }
     }
 
     /// The newest visible version of a key.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Record>, StateError> {
-        self.cursor.seek(&self.keys.data(key, self.at))?;
-        let Some((found_key, version, value)) = here(&*self.cursor)? else { return Ok(None) };
-        if found_key != key {
-            return Ok(None);
-        }
-        let record = value.map(|value| Record { value: Bytes::copy_from_slice(value), version });
+        let newest = self.keys.data(key, self.at);
+        // Nothing is ever written at the very first version.
+        let behind = self.keys.data(key, Version::MIN);
+        let Some((engine_key, stored)) = self.snapshot.first(&newest, &behind)? else { return Ok(None) };
+        let (_, version, value) = parse(&engine_key, &stored)?;
+        let value = value.map(|value| stored.slice_ref(value));
+        let record = value.map(|value| Record { value, version });
         Ok(record.filter(|record| !self.is_flushed(key, record.version)))
     }
 
@@ -65,9 +63,13 @@ type Here<'c> = (&'c [u8], Version, Option<&'c [u8]>);
 
 fn here<'c>(cursor: &'c (dyn Cursor + '_)) -> Result<Option<Here<'c>>, StateError> {
     let Some((engine_key, stored)) = cursor.current() else { return Ok(None) };
+    parse(engine_key, stored).map(Some)
+}
+
+fn parse<'c>(engine_key: &'c [u8], stored: &'c [u8]) -> Result<Here<'c>, StateError> {
     let parsed = GroupKeys::split_data(engine_key).zip(decode_value(stored));
     let ((key, version), value) = parsed.ok_or_else(|| StateError::Junk(format!("data key {engine_key:02x?}")))?;
-    Ok(Some((key, version, value)))
+    Ok((key, version, value))
 }
 
 /// Visible records of an interval, see [`VersionReader::scan`].

@@ -16,7 +16,6 @@ pub mod supervise;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use keyspace::{GroupId, NodeId, ReplicaId};
 use openraft::async_runtime::WatchReceiver;
@@ -83,7 +82,6 @@ pub struct Node {
     pub seen_e: AtomicU64,
     /// Held for its lock: the directory belongs to this process.
     _dir: DataDir,
-    started: Instant,
     replicas: RwLock<HashMap<GroupId, Arc<Replica>>>,
     /// One creation, removal or rebuild at a time.
     changes: tokio::sync::Mutex<()>,
@@ -110,37 +108,19 @@ impl Node {
             disk_full: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             seen_e: AtomicU64::new(0),
-            started: Instant::now(),
             replicas: RwLock::default(),
             changes: tokio::sync::Mutex::default(),
         }
-    }
-
-    /// Whether restarted replicas must not vote yet: they have forgotten the lease they granted before.
-    pub fn in_boot_hold(&self) -> bool {
-        self.boot_hold_left() > Duration::ZERO
-    }
-
-    /// How long the boot hold still lasts.
-    pub fn boot_hold_left(&self) -> Duration {
-        self.config.raft.boot_hold().saturating_sub(self.started.elapsed())
     }
 
     /// Starts every replica that the disk knows of.
     pub async fn start_replicas(&self) -> Result<(), NodeError> {
         let _change = self.changes.lock().await;
         for LocalReplica { group, replica: id } in self.log.replicas() {
-            let replica = Replica::start(self, group, id, !self.in_boot_hold()).await?;
+            let replica = Replica::start(self, group, id, true).await?;
             self.replicas.write().insert(group, Arc::new(replica));
         }
         Ok(())
-    }
-
-    /// The boot hold is over: replicas may stand for election.
-    pub fn end_boot_hold(&self) {
-        for replica in self.all() {
-            replica.raft.runtime_config().elect(true);
-        }
     }
 
     /// The replica of a group.
@@ -167,7 +147,7 @@ impl Node {
         }
         let occupied = |error: LogError| NodeError::Occupied { group, replica: id, reason: error.to_string() };
         self.log.create_replica(group, id).await.map_err(occupied)?;
-        let replica = Replica::start(self, group, id, true).await?;
+        let replica = Replica::start(self, group, id, false).await?;
         self.replicas.write().insert(group, Arc::new(replica));
         Ok(())
     }
@@ -203,7 +183,7 @@ impl Node {
         let _change = self.changes.lock().await;
         failed.stop().await;
         self.replicas.write().remove(&failed.group);
-        let replica = Replica::start(self, failed.group, failed.id, !self.in_boot_hold()).await?;
+        let replica = Replica::start(self, failed.group, failed.id, true).await?;
         self.replicas.write().insert(failed.group, Arc::new(replica));
         Ok(())
     }
@@ -226,6 +206,6 @@ impl Replicas for Node {
 
     fn find(&self, group: GroupId, to_replica: ReplicaId) -> Option<ReplicaHandle<StateMachine>> {
         let replica = Node::find(self, group).filter(|replica| replica.id == to_replica)?;
-        Some(ReplicaHandle { raft: replica.raft.clone(), votes: !self.in_boot_hold() })
+        Some(ReplicaHandle { raft: replica.raft.clone(), votes: replica.votes() })
     }
 }

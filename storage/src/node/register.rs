@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use keyspace::NodeId;
 use metrics::counter;
+use proto::status::{Fault, FaultCode};
 use proto::wire;
 use proto::wire::cluster_client::ClusterClient;
 use tokio::sync::Notify;
@@ -65,22 +66,25 @@ pub async fn register(
         };
         match answer {
             Ok(response) => return Ok(response.into_inner()),
-            Err(error) => match error.code() {
-                tonic::Code::InvalidArgument | tonic::Code::AlreadyExists | tonic::Code::PermissionDenied => {
-                    return Err(error);
-                }
-                _ if !told => {
-                    told = true;
-                    tracing::info!(%error, "waiting for the placement");
-                }
-                _ => {}
-            },
+            Err(error) if is_final(&error) => return Err(error),
+            Err(error) if !told => {
+                told = true;
+                tracing::info!(%error, "waiting for the placement");
+            }
+            Err(_) => {}
         }
         tokio::select! {
             () = stop.cancelled() => return Err(tonic::Status::cancelled("stopped before the placement answered")),
             () = tokio::time::sleep(Duration::from_millis(200)) => {}
         }
     }
+}
+
+/// Whether asking again cannot help: the placement knows this identity with another disk, or not at all. A placement that
+/// does not lead answers with the same gRPC code, so the fault decides.
+fn is_final(error: &tonic::Status) -> bool {
+    let fault = Fault::of(error).ok().flatten();
+    fault.is_some_and(|fault| matches!(fault.code, FaultCode::InvalidArgument | FaultCode::FailedPrecondition))
 }
 
 /// Sends heartbeats until cancelled; at once when `news` says so.

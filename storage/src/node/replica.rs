@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyspace::{GroupId, NodeId, ReplicaId, Route};
 use openraft::async_runtime::WatchReceiver;
@@ -73,18 +73,21 @@ pub struct Replica {
     pub jobs: mpsc::Sender<Job>,
     /// To the reader.
     pub reads: mpsc::Sender<QueuedRead>,
+    held_until: Option<Instant>,
     tasks: parking_lot::Mutex<JoinSet<()>>,
 }
 
 impl Replica {
-    /// Starts the replica from its durable state. `votes`: whether it may vote and stand at once; not during the boot
-    /// hold.
-    pub async fn start(node: &Node, group: GroupId, id: ReplicaId, votes: bool) -> Result<Self, ReplicaError> {
+    /// Starts the replica from its durable state.
+    ///
+    /// `restarted`: it has run before, and has forgotten the lease that it may have granted; it neither votes nor
+    /// stands for election during the boot hold.
+    pub async fn start(node: &Node, group: GroupId, id: ReplicaId, restarted: bool) -> Result<Self, ReplicaError> {
         let failed = |error: &dyn std::error::Error| ReplicaError::Start { group, reason: error.to_string() };
         let log = node.log.group(group, id).map_err(|error| failed(&error))?;
         let views = Arc::new(Views::new(node.data.clone(), group));
         let machine = StateMachine::new(group, node.data.clone(), views.clone(), log.clone());
-        let config = raft_config(&node.config, votes).validate().map_err(|error| failed(&error))?;
+        let config = raft_config(&node.config, !restarted).validate().map_err(|error| failed(&error))?;
         let network = node.transport.network(group, id);
         let raft = GroupRaft::new(id.0, Arc::new(config), network, log.clone(), machine)
             .await
@@ -123,9 +126,22 @@ impl Replica {
         let mut tasks = JoinSet::new();
         tasks.spawn(executor.run(inbox));
         tasks.spawn(reader.run(read_queue));
-        let replica = Self { group, id, raft, views, log, clock, jobs, reads, tasks: tasks.into() };
+        let held_until = restarted.then(|| Instant::now() + node.config.raft.boot_hold());
+        if let Some(until) = held_until {
+            let raft = raft.clone();
+            tasks.spawn(async move {
+                tokio::time::sleep_until(until.into()).await;
+                raft.runtime_config().elect(true);
+            });
+        }
+        let replica = Self { group, id, raft, views, log, clock, jobs, reads, held_until, tasks: tasks.into() };
         replica.learn_voters();
         Ok(replica)
+    }
+
+    /// Whether it may vote: not during its boot hold.
+    pub fn votes(&self) -> bool {
+        self.held_until.is_none_or(|until| Instant::now() >= until)
     }
 
     /// What openraft says of itself now.
@@ -229,7 +245,7 @@ impl Replica {
 }
 
 /// openraft's settings: see openraft's facts in docs/decisions.
-fn raft_config(config: &StorageConfig, votes: bool) -> Config {
+fn raft_config(config: &StorageConfig, enable_elect: bool) -> Config {
     let RaftTiming { heartbeat_interval_ms, election_timeout_min_ms, election_timeout_max_ms } = config.raft;
     Config {
         cluster_name: "elastickv".to_owned(),
@@ -238,7 +254,7 @@ fn raft_config(config: &StorageConfig, votes: bool) -> Config {
         election_timeout_min: election_timeout_min_ms,
         election_timeout_max: election_timeout_max_ms,
         enable_pre_vote: Some(true),
-        enable_elect: votes,
+        enable_elect,
         enable_leader_restore: Some(false),
         max_payload_entries: 512,
         max_append_entries: Some(4096),

@@ -23,18 +23,12 @@ const CLOCK_PATIENCE_ROUNDS: u32 = 5;
 
 /// Runs until cancelled.
 pub async fn supervise(node: Arc<Node>, stop: CancellationToken) {
-    let hold = node.boot_hold_left();
-    let mut hold = Some(Box::pin(tokio::time::sleep(hold)));
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut distrusted = 0;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = async { match &mut hold { Some(hold) => hold.await, None => std::future::pending().await } } => {
-                hold = None;
-                node.end_boot_hold();
-            }
             _ = rounds.tick() => round(&node, &mut distrusted).await,
         }
     }

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::convert;
 use crate::group::execute::{GatewayWord, Job};
 use crate::group::read::QueuedRead;
-use crate::group::request::{ExecRequest, Reason, ReplyTo, not_executed, refusal, rejected};
+use crate::group::request::{Decided, ExecRequest, Reason, ReplyTo, not_executed, refusal, rejected};
 use crate::node::Node;
 
 /// Replies in one message.
@@ -61,11 +61,13 @@ impl wire::storage_server::Storage for StorageService {
 
 /// Packs replies into messages.
 fn replies(
-    decided: mpsc::UnboundedReceiver<wire::Reply>,
+    decided: mpsc::UnboundedReceiver<Decided>,
 ) -> impl Stream<Item = Result<wire::ReplyBatch, Status>> + Send {
-    futures::stream::unfold((decided, None), |(mut decided, left)| async move {
-        let mut reply: wire::Reply = match left {
-            Some(reply) => reply,
+    futures::stream::unfold((decided, None::<Decided>), |(mut decided, left)| async move {
+        // What a reply holds of the node's load is let go when it is taken into a message: flow control keeps messages
+        // from being made faster than the gateway reads them.
+        let (mut reply, _) = match left {
+            Some(decided) => decided,
             None => decided.recv().await?,
         };
         let mut replies = Vec::new();
@@ -77,8 +79,8 @@ fn replies(
                 break None;
             }
             match decided.try_recv() {
-                Ok(next) if bytes + next.encoded_len() > REPLY_BYTES_PER_MESSAGE => break Some(next),
-                Ok(next) => reply = next,
+                Ok(next) if bytes + next.0.encoded_len() > REPLY_BYTES_PER_MESSAGE => break Some(next),
+                Ok((next, _)) => reply = next,
                 Err(_) => break None,
             }
         };
@@ -87,7 +89,7 @@ fn replies(
 }
 
 /// Hands the requests of one message to their groups.
-async fn take(node: &Arc<Node>, batch: wire::RequestBatch, sink: &mpsc::UnboundedSender<wire::Reply>) {
+async fn take(node: &Arc<Node>, batch: wire::RequestBatch, sink: &mpsc::UnboundedSender<Decided>) {
     histogram!("storage_message_requests").record(batch.requests.len() as f64);
     let gateway = GatewayWord { incarnation: batch.incarnation, answered_below: batch.answered_below };
     node.seen_e.fetch_max(batch.seen_e, Ordering::Relaxed);
