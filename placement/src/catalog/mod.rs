@@ -5,7 +5,7 @@
 //! if no record that it touches has changed since the snapshot that it was built over. There is no other way to write,
 //! so a lost update cannot be expressed. Every commit can be watched, in order and without a gap.
 //!
-//! Two implementations pass one conformance suite ([`conformance`]): [`memory`] for tests, and [`embedded`] on RocksDB
+//! Two implementations pass one conformance suite (`conformance`): [`memory`] for tests, and [`embedded`] on RocksDB
 //! for a single placement process. The trait asks for nothing that etcd does not have: a revision per record
 //! (`mod_revision`), transactions with comparisons on it, reads at one revision, watches from a revision that may have
 //! been compacted away. Records are encoded in [`encode`], under textual keys that sort by kind, for whatever store.

@@ -3,10 +3,10 @@
 //! In one direction, storage nodes register and send heartbeats ([`register`], [`heartbeat`]). What they report and
 //! nobody needs to remember (who leads, who is alive) stays in memory ([`presence`]); what does need remembering
 //! (members, routes) corrects the catalog. In the other direction, *jobs* ([`jobs`]) change the cluster over several
-//! steps: [`bootstrap`], [`split`], [`members`]. A job is a record of the catalog from before its first step until its
+//! steps: `bootstrap`, [`split`], [`members`]. A job is a record of the catalog from before its first step until its
 //! last one, each step may be repeated, and so a crash between any two of them resumes.
 //!
-//! Calls to storage nodes go through [`call`]; [`topology`] tells gateways where groups are.
+//! Calls to storage nodes go through `call`; [`topology`] tells gateways where groups are.
 //!
 //! Left out: deciding by itself that something should move. Today operators ask, and the bootstrap asks once.
 
