@@ -1,6 +1,7 @@
 //! The Redis listener.
 //!
 //! - [`request`] and [`reply`] are the two halves of RESP: pure, incremental, bounded.
+//! - [`input`] is what has arrived and is not parsed yet.
 //! - A [`session`] is one connection: bursts of requests in, replies in order out.
 //! - A [`burst`] turns the commands on named keys into one bundle for the router.
 //! - [`local`] answers what concerns the connection or the server, [`info`] INFO, [`clients`] CLIENT LIST.
@@ -16,6 +17,7 @@ mod burst;
 mod clients;
 mod database;
 mod info;
+mod input;
 mod local;
 mod refusal;
 mod reply;

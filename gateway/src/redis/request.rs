@@ -102,11 +102,6 @@ impl RequestParser {
         self.bulk.map_or(0, |length| (self.scanned + length + 2).saturating_sub(buffer.len()))
     }
 
-    /// Whether no request has begun.
-    pub(super) fn is_between_requests(&self) -> bool {
-        self.missing == 0
-    }
-
     /// Reads one argument; false when the buffer ends before it.
     fn argument(&mut self, buffer: &BytesMut) -> Result<bool, RequestError> {
         let length = match self.bulk {

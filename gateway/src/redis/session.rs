@@ -10,7 +10,7 @@
 //! Replies of a finished burst go out in one write. A client that does not read them is not read from either, so what
 //! a connection holds is bounded by its window of commands; after large replies the window shrinks.
 //!
-//! An idle connection holds no buffers.
+//! An idle connection holds next to no buffers.
 
 use std::collections::VecDeque;
 use std::hash::RandomState;
@@ -27,8 +27,9 @@ use tokio::net::TcpStream;
 
 use super::burst::{Burst, Outstanding, SentBurst};
 use super::clients::Client;
+use super::input::Input;
 use super::local::{self, Settings};
-use super::request::{MAX_REQUEST_BYTES, RequestParser};
+use super::request::RequestParser;
 use super::{Shared, database, reply};
 
 /// Most commands of one connection that are read and unanswered.
@@ -37,11 +38,8 @@ const WINDOW: usize = 1024;
 const WINDOW_REPLY_BYTES: usize = 64 << 20;
 /// Replies are written when there are this many bytes of them.
 const WRITE_BYTES: usize = 256 << 10;
-/// Room for the first read of a burst; it doubles while reads fill it.
-const FIRST_READ: usize = 4 << 10;
-const LARGEST_READ: usize = 1 << 20;
-/// Buffers larger than this are given back when they are empty.
-const KEPT_BYTES: usize = 16 << 10;
+/// An output buffer larger than this is given back when it is empty.
+const KEPT_BYTES: usize = 1 << 10;
 
 /// What stands behind the commands that are in the burst, and waits until they are answered.
 #[derive(Debug)]
@@ -60,9 +58,8 @@ pub(super) struct Session {
     client: Arc<Client>,
     settings: Settings,
     parser: RequestParser,
-    input: BytesMut,
+    input: Input,
     output: BytesMut,
-    next_read: usize,
     /// Handed in, oldest first.
     sent: VecDeque<SentBurst>,
     /// Commands in `sent`.
@@ -95,9 +92,8 @@ impl Session {
             hashing: shared.hashing.clone(),
             shared,
             parser: RequestParser::default(),
-            input: BytesMut::new(),
+            input: Input::default(),
             output: BytesMut::new(),
-            next_read: FIRST_READ,
             sent: VecDeque::new(),
             unanswered: 0,
             outstanding: Outstanding::default(),
@@ -130,9 +126,8 @@ impl Session {
             tokio::select! {
                 biased;
                 () = first_done(&mut self.sent) => {}
-                ready = self.stream.readable(), if may_read => {
-                    ready?;
-                    if self.read()? == Course::Ends {
+                count = self.input.fill(&mut self.stream, &self.parser), if may_read => {
+                    if self.received(count?) == Course::Ends {
                         return Ok(());
                     }
                 }
@@ -145,23 +140,14 @@ impl Session {
         self.held.is_none() && self.barrier.is_none() && self.unanswered < self.window
     }
 
-    /// Takes what has arrived.
-    fn read(&mut self) -> io::Result<Course> {
-        let wanted = self.parser.wanted(&self.input).clamp(self.next_read, LARGEST_READ);
-        // Memory follows the bytes that arrive, not the sizes that are announced.
-        self.input.reserve(wanted);
-        match self.stream.try_read_buf(&mut self.input) {
-            Ok(0) => Ok(Course::Ends),
-            Ok(count) => {
-                let full = count >= self.next_read;
-                self.next_read = if full { (self.next_read * 2).min(LARGEST_READ) } else { FIRST_READ };
-                self.shared.stats.bytes_in.fetch_add(count as u64, Ordering::Relaxed);
-                self.unparsed = true;
-                Ok(Course::Goes)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Course::Goes),
-            Err(error) => Err(error),
+    /// Notes what has arrived.
+    fn received(&mut self, count: usize) -> Course {
+        if count == 0 {
+            return Course::Ends;
         }
+        self.shared.stats.bytes_in.fetch_add(count as u64, Ordering::Relaxed);
+        self.unparsed = true;
+        Course::Goes
     }
 
     /// Does whatever can be done without waiting for answers.
@@ -210,16 +196,16 @@ impl Session {
         let mut burst = Burst::default();
         let mut last_command = None;
         while self.unanswered + burst.len() < self.window && self.barrier.is_none() {
-            match self.parser.next(&mut self.input) {
+            match self.parser.next(&mut self.input.buffer) {
                 Ok(Some(args)) => self.take(args, &mut burst, &mut last_command),
                 Ok(None) => {
                     self.unparsed = false;
-                    self.give_back_input();
+                    self.input.settle();
                     break;
                 }
                 Err(error) => {
                     tracing::debug!(client = self.client.id, %error, "not a Redis request");
-                    self.input = BytesMut::new();
+                    self.input = Input::default();
                     self.barrier = Some(Barrier::Close(Some(Value::Error(error.to_string()))));
                 }
             }
@@ -318,15 +304,6 @@ impl Session {
             self.output = BytesMut::new();
         }
         Ok(())
-    }
-
-    /// Between requests the input buffer is not needed.
-    fn give_back_input(&mut self) {
-        if self.input.is_empty() && self.parser.is_between_requests() {
-            self.input = BytesMut::new();
-        } else {
-            debug_assert!(self.input.len() <= MAX_REQUEST_BYTES + LARGEST_READ, "the parser bounds its input");
-        }
     }
 }
 

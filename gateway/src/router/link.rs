@@ -244,14 +244,13 @@ impl Link {
     fn enlist(&mut self, leg: Leg, requests: &mut Vec<(u64, Arc<wire::Request>)>) {
         let id = self.next_leg;
         self.next_leg += 1;
-        let mut flights = Vec::with_capacity(leg.flights.len());
-        for (position, flight) in leg.flights.into_iter().enumerate() {
+        for (position, flight) in leg.flights.iter().enumerate() {
             let ticket = self.next_ticket;
             self.next_ticket += 1;
             self.tickets.insert(ticket, Place { leg: id, position });
             requests.push((ticket, flight.request.clone()));
-            flights.push(Some(flight));
         }
+        let flights: Vec<Option<Flight>> = leg.flights.into_iter().map(Some).collect();
         let unanswered = flights.len();
         self.legs.insert(id, SentLeg { group: leg.group, flights, unanswered, refusals: Vec::new() });
     }
