@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use keyspace::{GroupId, NodeId, ReplicaId};
 use openraft::OptionalSend;
 use openraft::alias::{SnapshotOf, VoteOf};
@@ -182,6 +182,11 @@ impl NetStreamAppend<TypeConfig> for GroupNetwork {
                 });
                 return Ok(Box::pin(answers) as AppendStream<'s>);
             }
+            // openraft waits out its backoff inside the stream of requests. Failing before a request was taken would
+            // have it try again at once, for ever.
+            let mut input = input;
+            let Some(first) = input.next().await else { return Ok(Box::pin(stream::empty()) as AppendStream<'s>) };
+            let input = stream::iter([first]).chain(input);
             let link = network.peer.link::<AppendLink>(Patience::Backoff).await;
             let lane = link.and_then(|link| link.lane(address, input, network.peer.options.append_timeout));
             let lane = lane.map_err(|error| failed(error, address))?;
