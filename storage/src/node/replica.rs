@@ -264,7 +264,8 @@ fn raft_config(config: &StorageConfig, enable_elect: bool) -> Config {
         // Snapshots are scheduled by the node, see `supervise`.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: config.log.keep_entries,
-        purge_batch_size: 4096,
+        // Deletions cost a range tombstone each: many entries at a time, but never more than are kept anyway.
+        purge_batch_size: config.log.keep_entries.clamp(1, 4096),
         install_snapshot_timeout: 600_000,
         ..Config::default()
     }
