@@ -51,9 +51,11 @@ fn dynamodb_by_the_aws_command_line() {
         &[
             "create-table",
             "--table-name=orders",
-            "--attribute-definitions=AttributeName=customer,AttributeType=S",
+            "--attribute-definitions",
+            "AttributeName=customer,AttributeType=S",
             "AttributeName=number,AttributeType=N",
-            "--key-schema=AttributeName=customer,KeyType=HASH",
+            "--key-schema",
+            "AttributeName=customer,KeyType=HASH",
             "AttributeName=number,KeyType=RANGE",
             "--billing-mode=PAY_PER_REQUEST",
         ],

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// Names a directory to take the binaries from instead, such as `target/release`.
+const OVERRIDE: &str = "ELASTICKV_BINARIES";
+
 /// The path of a built binary of this workspace. Panics with what to type when it is not there.
 pub fn binary(name: &str) -> PathBuf {
     let directory = directory();
@@ -13,6 +16,9 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// `target/debug` or `target/release`, whichever the running program was built for. It is on a real disk, where /tmp may not be.
 pub fn directory() -> PathBuf {
+    if let Some(directory) = std::env::var_os(OVERRIDE) {
+        return directory.into();
+    }
     let program = std::env::current_exe().expect("the system knows the running program");
     let parent = program.parent().unwrap_or(Path::new("."));
     // Tests are built into deps/, binaries beside it.
