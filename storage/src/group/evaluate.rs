@@ -383,7 +383,7 @@ impl ExecView<'_, '_> {
             pending.insert(key.clone(), value.clone().map(|value| Record { value, version }));
         }
         let mut base = self.world.reader.scan(range, order);
-        let mut stored = base.next().map_err(storage_error)?;
+        let mut stored = base.next_visible().map_err(storage_error)?;
         let mut found = Vec::new();
         while found.len() < limit {
             let next_pending = match order {
@@ -406,12 +406,12 @@ impl ExecView<'_, '_> {
                 };
                 let (key, record) = entry.expect("peeked above");
                 if stored.as_ref().is_some_and(|(stored_key, _)| *stored_key == key) {
-                    stored = base.next().map_err(storage_error)?;
+                    stored = base.next_visible().map_err(storage_error)?;
                 }
                 (key, record)
             } else {
                 let (key, record) = stored.take().expect("peeked above");
-                stored = base.next().map_err(storage_error)?;
+                stored = base.next_visible().map_err(storage_error)?;
                 (key, Some(record))
             };
             let live = record.filter(|record| !self.world.ranges.is_flushed(&key, record.version));

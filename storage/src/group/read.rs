@@ -278,7 +278,7 @@ impl View for SnapshotView<'_> {
         let mut scan = self.reader.scan(range, order);
         let mut found = Vec::new();
         while found.len() < limit {
-            match scan.next().map_err(storage_error)? {
+            match scan.next_visible().map_err(storage_error)? {
                 Some(record) => found.push(record),
                 None => break,
             }

@@ -84,7 +84,7 @@ pub struct Scan<'a> {
 
 impl Scan<'_> {
     /// The next visible record in scan order.
-    pub fn next(&mut self) -> Result<Option<(Bytes, Record)>, StateError> {
+    pub fn next_visible(&mut self) -> Result<Option<(Bytes, Record)>, StateError> {
         if !self.begun {
             self.begun = true;
             match self.order {
@@ -202,7 +202,7 @@ mod tests {
             for order in [Order::Ascending, Order::Descending] {
                 let mut scan = reader.scan(&range, order);
                 let mut found = Vec::new();
-                while let Some((key, record)) = scan.next().unwrap() {
+                while let Some((key, record)) = scan.next_visible().unwrap() {
                     found.push((key, record.value[0]));
                 }
                 prop_assert_eq!(&found, &expected);
