@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 use super::oracle::Oracle;
 use super::refusal::{invalid, status, unexpected_result};
 use super::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
-use crate::router::{Prepared, Router, RouterError};
+use crate::router::{Prepared, Reason, Router, RouterError};
 
 /// Most pairs of one scan.
 const MAX_SCAN_LIMIT: usize = 10_000;
@@ -127,6 +127,10 @@ impl Raw {
     }
 
     async fn scan(&self, scan: Scan, timestamp: u64) -> Result<Vec<(Bytes, Bytes)>, Status> {
+        if !self.router.is_ready() {
+            // Without routes there are no ranges to ask, which is not the same as no keys.
+            return Err(status(RouterError::Unavailable(Reason::NoRoute)));
+        }
         if timestamp != 0 {
             self.oracle.check(timestamp).await?;
             return self.scan_at(&scan, timestamp).await;

@@ -45,6 +45,8 @@ pub(super) struct Burst {
     keyed: Vec<Keyed>,
     /// Hashes of all units.
     units: Vec<u64>,
+    /// Bytes of the arguments for leaders.
+    bytes: usize,
 }
 
 impl Burst {
@@ -67,6 +69,7 @@ impl Burst {
                 let first = self.units.len();
                 self.units.extend(units.iter().map(|unit| hashing.hash_one(&unit[..])));
                 let writes = writes(&invocation);
+                self.bytes += invocation.args.iter().map(Bytes::len).sum::<usize>();
                 self.keyed.push(Keyed { invocation, units, named: first..self.units.len(), writes });
                 self.replies.push(Reply::Routed);
             }
@@ -84,6 +87,10 @@ impl Burst {
         self.replies.is_empty()
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Hashes of the units that it touches.
     pub(super) fn units(&self) -> &[u64] {
         &self.units
@@ -91,10 +98,10 @@ impl Burst {
 
     /// Hands the commands in, in order.
     pub(super) fn hand_in(self, router: &Router, connection: u64) -> SentBurst {
-        let Burst { replies, keyed, units } = self;
+        let Burst { replies, keyed, units, bytes } = self;
         let started = Instant::now();
         if keyed.is_empty() {
-            return SentBurst { replies, units, started, completion: None, answers: Vec::new() };
+            return SentBurst { replies, units, bytes, started, completion: None, answers: Vec::new() };
         }
         let mixed = keyed.iter().any(|command| command.writes) && keyed.iter().any(|command| !command.writes);
         let mut written: Vec<u64> = Vec::new();
@@ -111,7 +118,7 @@ impl Burst {
         };
         let requests = keyed.into_iter().map(prepare).collect();
         let completion = Some(router.submit(connection, requests));
-        SentBurst { replies, units, started, completion, answers: Vec::new() }
+        SentBurst { replies, units, bytes, started, completion, answers: Vec::new() }
     }
 }
 
@@ -120,6 +127,7 @@ impl Burst {
 pub(super) struct SentBurst {
     replies: Vec<Reply>,
     pub(super) units: Vec<u64>,
+    pub(super) bytes: usize,
     pub(super) started: Instant,
     /// `None` once all answers are there.
     completion: Option<Completion>,

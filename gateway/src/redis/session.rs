@@ -36,6 +36,8 @@ use super::{Shared, database, reply};
 const WINDOW: usize = 1024;
 /// The window shrinks so that this many bytes of replies as large as the last ones fit into it.
 const WINDOW_REPLY_BYTES: usize = 64 << 20;
+/// Most bytes of a connection's commands that are read and unanswered, but for one command.
+const WINDOW_REQUEST_BYTES: usize = 32 << 20;
 /// Replies are written when there are this many bytes of them.
 const WRITE_BYTES: usize = 256 << 10;
 /// An output buffer larger than this is given back when it is empty.
@@ -62,8 +64,9 @@ pub(super) struct Session {
     output: BytesMut,
     /// Handed in, oldest first.
     sent: VecDeque<SentBurst>,
-    /// Commands in `sent`.
+    /// Commands in `sent`, and their bytes.
     unanswered: usize,
+    unanswered_bytes: usize,
     outstanding: Outstanding,
     /// Parsed, but one of its units is outstanding.
     held: Option<Burst>,
@@ -96,6 +99,7 @@ impl Session {
             output: BytesMut::new(),
             sent: VecDeque::new(),
             unanswered: 0,
+            unanswered_bytes: 0,
             outstanding: Outstanding::default(),
             held: None,
             barrier: None,
@@ -137,7 +141,10 @@ impl Session {
     }
 
     fn may_read(&self) -> bool {
-        self.held.is_none() && self.barrier.is_none() && self.unanswered < self.window
+        self.held.is_none()
+            && self.barrier.is_none()
+            && self.unanswered < self.window
+            && self.unanswered_bytes < WINDOW_REQUEST_BYTES
     }
 
     /// Notes what has arrived.
@@ -246,6 +253,7 @@ impl Session {
         self.count(burst.len());
         self.outstanding.add(burst.units());
         self.unanswered += burst.len();
+        self.unanswered_bytes += burst.bytes();
         self.sent.push_back(burst.hand_in(&self.shared.router, self.client.id));
     }
 
@@ -266,6 +274,7 @@ impl Session {
             any = true;
             self.outstanding.remove(&burst.units);
             self.unanswered -= burst.len();
+            self.unanswered_bytes -= burst.bytes;
             self.shared.metrics.burst_seconds.record(burst.started.elapsed());
             // HELLO waits until nothing is unanswered, so this is the version of all of them.
             let protocol = self.settings.protocol;

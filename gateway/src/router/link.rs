@@ -6,7 +6,7 @@
 //! refused they are handed back together, still in order.
 //!
 //! When the stream breaks, everything unanswered is handed back as [`Reason::StreamBroken`] and a new stream is opened.
-//! While the node cannot be reached, whatever arrives is handed back at once, so that it can try elsewhere.
+//! Until that is open, whatever arrives is handed back at once, so that it can try elsewhere.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -31,6 +31,8 @@ const BATCH_REQUESTS: usize = 4096;
 const BATCH_BYTES: usize = 4 << 20;
 /// Between two attempts to reach a node.
 const RECONNECT: Duration = Duration::from_millis(250);
+/// How long requests wait for the first connection to a node.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How often unanswered requests are checked against their deadlines.
 const SWEEP: Duration = Duration::from_millis(500);
 
@@ -159,19 +161,23 @@ impl Link {
     }
 
     async fn serve(&mut self) {
+        let mut patience = PATIENCE;
         loop {
-            match stream::open(&self.address).await {
+            let opening = stream::open(self.address.clone());
+            let Some(opened) = self.hand_back_during(opening, patience).await else { return };
+            patience = Duration::ZERO;
+            match opened {
                 Ok((outgoing, replies)) => match self.converse(outgoing, replies).await {
                     Ended::Closed => return,
                     Ended::Broken(status) => {
                         tracing::info!(node = %self.node, address = %self.address, %status, "stream to storage broke");
                         self.core.metrics.streams_broken.increment(1);
-                        self.hand_back_all();
+                        self.hand_back_sent();
                     }
                 },
                 Err(error) => {
                     tracing::debug!(node = %self.node, address = %self.address, %error, "storage cannot be reached");
-                    if !self.stay_away().await {
+                    if self.hand_back_during(tokio::time::sleep(RECONNECT), patience).await.is_none() {
                         return;
                     }
                 }
@@ -322,7 +328,7 @@ impl Link {
     }
 
     /// The stream has broken: everything that was sent may have been executed, what waits was not.
-    fn hand_back_all(&mut self) {
+    fn hand_back_sent(&mut self) {
         self.tickets.clear();
         let mut tally = Tally::default();
         let mut legs: Vec<(u64, SentLeg)> = self.legs.drain().collect();
@@ -334,10 +340,13 @@ impl Link {
         self.core.settle(tally);
     }
 
-    /// Hands back what arrives until it is time to try the node again. False when nobody can send any more.
-    async fn stay_away(&mut self) -> bool {
-        let again = tokio::time::sleep(RECONNECT);
-        tokio::pin!(again);
+    /// Hands back what waits and what arrives while `work` goes on; in the first moments, as long as there is patience,
+    /// it waits instead. `None` when nobody can send any more.
+    async fn hand_back_during<F: Future>(&mut self, work: F, patience: Duration) -> Option<F::Output> {
+        let mut work = std::pin::pin!(work);
+        if let Ok(done) = tokio::time::timeout(patience, &mut work).await {
+            return Some(done);
+        }
         loop {
             let mut tally = Tally::default();
             while let Some(leg) = self.waiting.pop_front() {
@@ -347,11 +356,8 @@ impl Link {
             self.core.settle(tally);
             tokio::select! {
                 biased;
-                leg = self.requests.recv() => match leg {
-                    Some(leg) => self.waiting.push_back(leg),
-                    None => return false,
-                },
-                () = &mut again => return true,
+                leg = self.requests.recv() => self.waiting.push_back(leg?),
+                done = &mut work => return Some(done),
             }
         }
     }

@@ -40,7 +40,9 @@ pub(super) struct OutgoingBatch {
 }
 
 /// Connects and opens the stream.
-pub(super) async fn open(address: &str) -> Result<(mpsc::Sender<OutgoingBatch>, Streaming<wire::ReplyBatch>), Status> {
+pub(super) async fn open(
+    address: Arc<str>,
+) -> Result<(mpsc::Sender<OutgoingBatch>, Streaming<wire::ReplyBatch>), Status> {
     let opening = async {
         let channel = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|error| Status::invalid_argument(error.to_string()))?

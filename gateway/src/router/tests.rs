@@ -207,6 +207,20 @@ async fn a_dead_leader_is_left_for_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_node_that_accepts_and_says_nothing_is_left() {
+    let alive = FakeNode::start(|_| Verdict::status("OK")).await;
+    // The kernel takes the connection; nobody ever answers on it.
+    let hung = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut topology = some_topology(&[&alive, &alive], [2, 2]);
+    topology.nodes[1].address = hung.local_addr().unwrap().to_string();
+    let placement = FakePlacement::start(&one_range(), topology).await;
+    let router = router(&placement).await;
+    let started = Instant::now();
+    assert!(is_ok(&router.submit(7, vec![set("a")]).await[0]));
+    assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn silence_ends_in_an_unknown_outcome_for_writes_only() {
     let (_node, _placement, router) = one_node(|_| Verdict::Silence).await;
     let started = Instant::now();
