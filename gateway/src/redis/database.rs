@@ -246,7 +246,8 @@ impl Database<'_> {
         part: SpanPart,
         mut take: impl FnMut(&Step, SpanOutcome) -> Result<Option<Step>, Failure>,
     ) -> Result<(), Failure> {
-        let everything = self.parts_from(0);
+        // A flush marks all Redis keys of a range, so the parts are not cut to the slots that exist.
+        let everything = self.router.parts_of(&KeyRange::prefix(vec![layout::REDIS]));
         let mut waiting: VecDeque<Step> =
             everything.into_iter().map(|range| Step { range, part: part.clone() }).collect();
         while !waiting.is_empty() {
