@@ -126,3 +126,49 @@ async fn an_expired_key_stays_gone() {
     assert_eq!(redis_value(&client.results(None, redis(&["EXISTS", "k"])).await), Kind::Integer(0));
     assert_eq!(redis_value(&client.results(Some(2), redis(&["SETNX", "k", "w"])).await), Kind::Integer(1));
 }
+
+/// A leader without its followers has its proposals first unanswered, then refused: the chain breaks, and a barrier
+/// decides what was taken once the followers are back.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_takes_effect_once_while_the_followers_vanish_and_return() {
+    const REQUESTS: u64 = 30;
+    let mut nodes = Nodes::start(3).await;
+    let leader = nodes.leader().await;
+    let followers: Vec<u64> = nodes.running.keys().copied().filter(|node| *node != leader).collect();
+    for follower in &followers {
+        nodes.running.remove(follower).unwrap().shutdown().await;
+    }
+    let mut waiting = Vec::new();
+    for sequence in 1..=REQUESTS {
+        let mut client = nodes.client(leader).await;
+        waiting.push(tokio::spawn(async move { client.call(Some(sequence), vec![redis(&["INCR", "n"])]).await }));
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    for follower in followers {
+        nodes.start_node(follower).await;
+    }
+    let mut counted = Vec::new();
+    for sequence in 1..=REQUESTS {
+        // Whatever the first answer was, the same request asked again gets the one result that it has.
+        let count = loop {
+            let mut client = nodes.client(nodes.leader().await).await;
+            if let wire::reply::Outcome::Results(results) =
+                client.call(Some(sequence), vec![redis(&["INCR", "n"])]).await
+            {
+                break redis_value(&results.results[0]);
+            }
+        };
+        let Kind::Integer(count) = count else { panic!("{count:?}") };
+        counted.push(count);
+    }
+    for (sequence, answer) in waiting.into_iter().enumerate() {
+        if let wire::reply::Outcome::Results(results) = answer.await.unwrap() {
+            assert_eq!(redis_value(&results.results[0]), Kind::Integer(counted[sequence]), "one request, one result");
+        }
+    }
+    counted.sort_unstable();
+    assert_eq!(counted, (1..=REQUESTS as i64).collect::<Vec<_>>());
+    let mut client = nodes.client(nodes.leader().await).await;
+    let total = redis_value(&client.results(None, redis(&["GET", "n"])).await);
+    assert_eq!(total, Kind::Bulk(REQUESTS.to_string().into()));
+}
