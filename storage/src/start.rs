@@ -9,10 +9,10 @@ use proto::wire;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::config::StorageConfig;
 use crate::engine::rocks::{RocksEngine, RocksMemory, RocksOptions};
@@ -186,6 +186,8 @@ fn serve(
         .build_v1()
         .expect("the descriptors were compiled with this binary");
     let raft = raft.server();
+    // With a listener of one's own the builder's `tcp_nodelay` has no effect, and an answer waits 40 ms for an ACK.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tasks.spawn(async move {
         health.set_serving::<StorageServer<StorageService>>().await;
         let served = crate::raft::transport::tune(Server::builder())
@@ -194,7 +196,7 @@ fn serve(
             .add_service(storage)
             .add_service(raft)
             .add_service(replicas)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), close.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(incoming, close.clone().cancelled_owned());
         // Peers keep their streams open for ever: after the grace the server is dropped with them.
         tokio::select! {
             result = served => if let Err(error) = result { tracing::error!(%error, "gRPC server ended") },

@@ -1,10 +1,10 @@
 //! The gRPC listener: RawKV, TransactionalKV and Distribution, with health and reflection.
 //!
-//! - [`raw`] is RawKV: keys and values without types, and scans at a snapshot.
-//! - [`transactional`] answers UNIMPLEMENTED until transactions over groups exist.
-//! - [`distribution`] hands every question on to placement, so that programs need one address.
-//! - [`oracle`] knows which timestamps exist.
-//! - [`refusal`] makes gRPC errors of what the router may refuse.
+//! - `raw` is RawKV: keys and values without types, and scans at a snapshot.
+//! - `transactional` answers UNIMPLEMENTED until transactions over groups exist.
+//! - `distribution` hands every question on to placement, so that programs need one address.
+//! - `oracle` knows which timestamps exist.
+//! - `refusal` makes gRPC errors of what the router may refuse.
 //!
 //! What is absent: authentication and TLS.
 
@@ -27,9 +27,9 @@ use proto::wire::raw_kv_server::RawKvServer;
 use proto::wire::transactional_kv_server::TransactionalKvServer;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use self::distribution::Forward;
 use self::oracle::Oracle;
@@ -73,8 +73,9 @@ pub async fn serve(
     };
     let (health, health_service) = tonic_health::server::health_reporter();
     let oracle = Arc::new(Oracle::new(router.clone()));
+    // With a listener of one's own the builder's `tcp_nodelay` has no effect.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .max_concurrent_streams(Some(1024))
         .add_service(reflection().build_v1()?)
@@ -87,7 +88,7 @@ pub async fn serve(
         )
         .add_service(TransactionalKvServer::new(Transactional))
         .add_service(DistributionServer::new(Forward::new(router.clone(), oracle)))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
     tokio::spawn(report_health(health, router, shutdown.clone()));
     let mut server = std::pin::pin!(server.into_future());
     match shutdown.run_until_cancelled(&mut server).await {
