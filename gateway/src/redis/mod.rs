@@ -1,12 +1,12 @@
 //! The Redis listener.
 //!
-//! - [`request`] and [`reply`] are the two halves of RESP: pure, incremental, bounded.
-//! - [`input`] is what has arrived and is not parsed yet.
-//! - A [`session`] is one connection: bursts of requests in, replies in order out.
-//! - A [`burst`] turns the commands on named keys into one bundle for the router.
-//! - [`local`] answers what concerns the connection or the server, [`info`] INFO, [`clients`] CLIENT LIST.
-//! - [`database`] leads commands over a whole database through all ranges.
-//! - [`refusal`] has the sentence for everything that the router may refuse.
+//! - `request` and `reply` are the two halves of RESP: pure, incremental, bounded.
+//! - `input` is what has arrived and is not parsed yet.
+//! - A `session` is one connection: bursts of requests in, replies in order out.
+//! - A `burst` turns the commands on named keys into one bundle for the router.
+//! - `local` answers what concerns the connection or the server, `info` INFO, `clients` CLIENT LIST.
+//! - `database` leads commands over a whole database through all ranges.
+//! - `refusal` has the sentence for everything that the router may refuse.
 //!
 //! What each command means is not known here: `commands::redis` has the table and the commands themselves.
 //!

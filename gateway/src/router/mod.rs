@@ -6,15 +6,15 @@
 //!
 //! A bundle of two SETs takes these steps:
 //!
-//! 1. [`Router::submit`] counts it against the bounds ([`admission`]) and gives each request a sequence
-//!    ([`sequences`]), its name for ever.
-//! 2. `Core::dispatch` loads the routes once ([`directory`]), writes range and epoch into each target, and parts the
+//! 1. [`Router::submit`] counts it against the bounds (`admission`) and gives each request a sequence
+//!    (`sequences`), its name for ever.
+//! 2. `Core::dispatch` loads the routes once (`directory`), writes range and epoch into each target, and parts the
 //!    bundle by group into legs.
-//! 3. The [`link`] to the leader's node puts each leg, with whatever else waits, into the next `RequestBatch`
-//!    ([`stream`]) and keeps a ticket for each request.
+//! 3. The `link` to the leader's node puts each leg, with whatever else waits, into the next `RequestBatch`
+//!    (`stream`) and keeps a ticket for each request.
 //! 4. A reply with results fills the request's slot in the bundle; the last slot wakes the session.
 //! 5. A refusal is kept until the whole leg is answered. Then what it says about routes and leaders is learned
-//!    ([`retry`]), and the refused requests go again through step 2, together and in order, under their old sequences.
+//!    (`retry`), and the refused requests go again through step 2, together and in order, under their old sequences.
 //!
 //! Order: requests of one bundle for one group stay in order, through every retry. Between bundles of one connection
 //! the session keeps the order, by not submitting a bundle while an earlier one with the same unit is unanswered.
