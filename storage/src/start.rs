@@ -82,8 +82,7 @@ impl Storage {
 
         let mut dir = DataDir::open(&config.data_dir)?;
         let memory = RocksMemory::new(config.engine.block_cache_bytes, config.engine.write_buffer_bytes * 2);
-        let data_options =
-            RocksOptions::data().memory(&memory).write_buffer_bytes(config.engine.write_buffer_bytes);
+        let data_options = RocksOptions::data().memory(&memory).write_buffer_bytes(config.engine.write_buffer_bytes);
         let data: Arc<dyn Engine> = Arc::new(RocksEngine::open(&dir.data(), &data_options)?);
         let log: Arc<dyn Engine> = Arc::new(RocksEngine::open(&dir.log(), &RocksOptions::log().memory(&memory))?);
         let log_options = SharedLogOptions {
@@ -95,8 +94,7 @@ impl Storage {
 
         let held = machine::interrupted_installations(&*data).map_err(io("interrupted snapshots".to_owned()))?;
         let held: Vec<_> = held.into_iter().map(|(_, dir)| dir).collect();
-        let snapshots =
-            SnapshotStore::open(&dir.snapshots(), &held).map_err(io("snapshot directory".to_owned()))?;
+        let snapshots = SnapshotStore::open(&dir.snapshots(), &held).map_err(io("snapshot directory".to_owned()))?;
         machine::finish_installations(&*data).map_err(io("interrupted snapshots".to_owned()))?;
 
         let node_id = identify(&mut dir, &config, &advertised, &stop).await?;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use commands::{Outcome, ViewError, dynamo, raw, redis};
-use keyspace::layout;
 use keyspace::Version;
+use keyspace::layout;
 use proto::wire;
 
 /// Whether a unit with this version record is gone at `now_ms`. Only Redis keys expire.
@@ -29,8 +29,7 @@ pub fn to_wire(outcome: Outcome) -> wire::CommandResult {
 fn redis_value(value: redis::Value) -> wire::RedisValue {
     use redis::Value;
     use wire::redis_value::Kind;
-    let values =
-        |items: Vec<Value>| wire::RedisValues { items: items.into_iter().map(redis_value).collect() };
+    let values = |items: Vec<Value>| wire::RedisValues { items: items.into_iter().map(redis_value).collect() };
     let kind = match value {
         Value::Simple(text) => Kind::Simple(text.to_string()),
         Value::Error(text) => Kind::Error(text),
@@ -41,9 +40,7 @@ fn redis_value(value: redis::Value) -> wire::RedisValue {
         Value::Array(items) => Kind::Array(values(items)),
         Value::Double(number) => Kind::Double(number),
         Value::Boolean(truth) => Kind::Boolean(truth),
-        Value::Map(pairs) => {
-            Kind::Map(values(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect()))
-        }
+        Value::Map(pairs) => Kind::Map(values(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect())),
         Value::Set(items) => Kind::Set(values(items)),
         Value::BigNumber(digits) => Kind::BigNumber(digits),
         Value::Verbatim { format, text } => Kind::Verbatim(wire::RedisVerbatim { format, text }),

@@ -80,9 +80,8 @@ impl Applier {
         assert!(entry.now_ms >= self.head.now_ms, "the time of a group never goes back");
         for relied in &entry.relied_on {
             let owned = self.ranges.find(RangeId(relied.range_id));
-            let serves = owned.is_some_and(|owned| {
-                owned.route.epoch == Epoch(relied.epoch) && owned.route.state.serves()
-            });
+            let serves =
+                owned.is_some_and(|owned| owned.route.epoch == Epoch(relied.epoch) && owned.route.state.serves());
             assert!(serves, "I3: range {} does not serve at epoch {}", relied.range_id, relied.epoch);
         }
         self.head.clock = clock;

@@ -118,7 +118,12 @@ impl World {
     }
 
     /// Takes requests through evaluation, one after another, into `draft`, which becomes batch `batch`.
-    pub fn evaluator<'w>(&'w mut self, batch: Link, draft: &'w mut Draft, in_flight: &'w dyn InFlight) -> Evaluator<'w> {
+    pub fn evaluator<'w>(
+        &'w mut self,
+        batch: Link,
+        draft: &'w mut Draft,
+        in_flight: &'w dyn InFlight,
+    ) -> Evaluator<'w> {
         // The borrow checker wants the base apart from the rest: the reader holds on to it while the rest changes.
         let World { group, clock, now_ms, ranges, dedup, overlay, base, no_ranges } = self;
         let reader = VersionReader::new(&*base.snapshot, *group, no_ranges, Version::MAX);
@@ -206,9 +211,12 @@ impl Evaluator<'_> {
     }
 
     fn stored_reply(&self, anchor: &[u8], id: RequestId) -> Outcome {
-        let drafted = self.draft.entry.dedup.iter().find(|record| {
-            record.incarnation == id.incarnation && record.sequence == id.sequence
-        });
+        let drafted = self
+            .draft
+            .entry
+            .dedup
+            .iter()
+            .find(|record| record.incarnation == id.incarnation && record.sequence == id.sequence);
         let pending = drafted.map(|record| record.results.clone()).or_else(|| self.in_flight.results_of(id));
         let stored = pending.map_or_else(
             || self.snapshot.get(&super::keys::GroupKeys::new(self.group).dedup(anchor, id)),

@@ -97,12 +97,7 @@ pub struct ExecutorLimits {
 
 impl Default for ExecutorLimits {
     fn default() -> Self {
-        Self {
-            pipeline_depth: 4,
-            batch_bytes: 4 << 20,
-            batch_requests: 4096,
-            batch_timeout: Duration::from_secs(5),
-        }
+        Self { pipeline_depth: 4, batch_bytes: 4 << 20, batch_requests: 4096, batch_timeout: Duration::from_secs(5) }
     }
 }
 
@@ -290,9 +285,8 @@ struct Flights<'a>(&'a VecDeque<Flight>);
 
 impl InFlight for Flights<'_> {
     fn results_of(&self, id: RequestId) -> Option<Bytes> {
-        let is_it = |record: &&wire::DedupRecord| {
-            record.incarnation == id.incarnation && record.sequence == id.sequence
-        };
+        let is_it =
+            |record: &&wire::DedupRecord| record.incarnation == id.incarnation && record.sequence == id.sequence;
         let mut flying = self.0.iter().rev().flat_map(|flight| &flight.dedup);
         flying.find(is_it).map(|record| record.results.clone())
     }
@@ -459,17 +453,15 @@ impl Office<'_> {
                 }
                 InternalDone::Done
             }
-            Internal::Split(request) => {
-                match split::plan(&self.world.ranges, &request) {
-                    Ok(split::Plan::Already(left, right)) => InternalDone::Split(left, right),
-                    Ok(split::Plan::Cut { removed, halves }) => {
-                        let [left, right] = [halves[0].route.clone(), halves[1].route.clone()];
-                        self.change_ranges(&[removed], halves.to_vec());
-                        InternalDone::Split(left, right)
-                    }
-                    Err(refused) => InternalDone::SplitRefused(refused),
+            Internal::Split(request) => match split::plan(&self.world.ranges, &request) {
+                Ok(split::Plan::Already(left, right)) => InternalDone::Split(left, right),
+                Ok(split::Plan::Cut { removed, halves }) => {
+                    let [left, right] = [halves[0].route.clone(), halves[1].route.clone()];
+                    self.change_ranges(&[removed], halves.to_vec());
+                    InternalDone::Split(left, right)
                 }
-            }
+                Err(refused) => InternalDone::SplitRefused(refused),
+            },
         }
     }
 
@@ -493,7 +485,9 @@ impl Office<'_> {
         if self.draft.is_empty() {
             let waiting = self.drafted.drain(..).map(|pending| (self.now, pending));
             self.unproven.extend(waiting);
-        } else if self.flights.len() < self.executor.limits.pipeline_depth && !(self.draft_has_room() && self.has_queued()) {
+        } else if self.flights.len() < self.executor.limits.pipeline_depth
+            && !(self.draft_has_room() && self.has_queued())
+        {
             let link = self.next_link();
             let draft = std::mem::take(&mut self.draft);
             let entry = draft.seal(link, &self.world);

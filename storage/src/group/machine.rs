@@ -19,11 +19,11 @@ use proto::wire;
 use super::apply::Applier;
 use super::keys::GroupKeys;
 use super::state::{FORMAT, Head, StateError, Views};
+use crate::engine::{Batch, Engine};
 use crate::raft::log::GroupLog;
 use crate::raft::snapshot::{FrozenRange, ReceivedFiles, SnapshotData};
 use crate::raft::transport::convert::{log_id_in, log_id_out, membership_in, membership_out};
 use crate::raft::types::{Applied, LogId, StoredMembership, TypeConfig};
-use crate::engine::{Batch, Engine};
 
 type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;

@@ -42,8 +42,8 @@ use keyspace::NodeId;
 use openraft::async_runtime::WatchReceiver;
 use proto::wire;
 
-use self::request::{Outcome, Reason, refusal};
 use self::machine::StateMachine;
+use self::request::{Outcome, Reason, refusal};
 use crate::raft::transport::{ClockTable, wall_clock_ms};
 use crate::raft::types::TypeConfig;
 

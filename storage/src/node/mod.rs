@@ -26,9 +26,9 @@ use self::format::DataDir;
 use self::replica::{Replica, ReplicaError};
 use crate::config::StorageConfig;
 use crate::engine::Engine;
+use crate::group::machine::StateMachine;
 use crate::group::request::Load;
 use crate::raft::log::{LocalReplica, LogError, SharedLog};
-use crate::group::machine::StateMachine;
 use crate::raft::transport::{ReplicaHandle, Replicas, Transport};
 
 /// Why a replica is not created or removed.

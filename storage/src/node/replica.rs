@@ -15,12 +15,12 @@ use tokio::task::JoinSet;
 use super::Node;
 use crate::config::{RaftTiming, Reads, StorageConfig};
 use crate::group::execute::{Executor, ExecutorLimits, Internal, InternalDone, Job};
+use crate::group::machine::StateMachine;
 use crate::group::read::{QueuedRead, ReadCheck, ReadPolicy, Reader};
 use crate::group::state::{StateError, Views};
 use crate::group::{GroupRaft, WallClock};
 use crate::raft::log::GroupLog;
 use crate::raft::types::TypeConfig;
-use crate::group::machine::StateMachine;
 
 /// Jobs that wait for an executor before its senders have to wait.
 const INBOX: usize = 4096;
@@ -233,10 +233,7 @@ impl Replica {
         })
     }
 
-    fn group_report(
-        &self,
-        metrics: &RaftMetrics<TypeConfig>,
-    ) -> Result<wire::GroupReport, StateError> {
+    fn group_report(&self, metrics: &RaftMetrics<TypeConfig>) -> Result<wire::GroupReport, StateError> {
         let view = self.views.open()?;
         let ranges = view.ranges.iter().map(|owned| proto::route::range_report(&owned.route)).collect();
         let members = super::members::members(metrics);

@@ -74,7 +74,12 @@ fn watch_disk(node: &Node) {
     gauge!("storage_disk_free_bytes").set(free as f64);
     let full = free < node.config.limits.disk_reserve_bytes;
     if full != node.disk_full.swap(full, Ordering::Relaxed) {
-        tracing::warn!(free_bytes = free, full, "writes are {}", if full { "refused: the disk is full" } else { "accepted again" });
+        tracing::warn!(
+            free_bytes = free,
+            full,
+            "writes are {}",
+            if full { "refused: the disk is full" } else { "accepted again" }
+        );
     }
 }
 
@@ -113,7 +118,8 @@ fn report_metrics(replica: &Replica) {
     let group = replica.group.0.to_string();
     let index = |id: Option<crate::raft::types::LogId>| id.map_or(0.0, |id| id.index() as f64);
     gauge!("storage_raft_term", "group" => group.clone()).set(metrics.current_term as f64);
-    gauge!("storage_raft_leading", "group" => group.clone()).set(f64::from(u8::from(metrics.state == ServerState::Leader)));
+    gauge!("storage_raft_leading", "group" => group.clone())
+        .set(f64::from(u8::from(metrics.state == ServerState::Leader)));
     gauge!("storage_raft_last_log_index", "group" => group.clone())
         .set(metrics.last_log_index.unwrap_or_default() as f64);
     gauge!("storage_raft_applied_index", "group" => group.clone()).set(index(metrics.last_applied));

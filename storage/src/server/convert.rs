@@ -49,11 +49,8 @@ pub fn read(seen_e: u64, targets: Vec<wire::Target>, read: wire::Read) -> Result
 }
 
 fn target(target: wire::Target) -> Result<Target, WireError> {
-    let scope = if target.is_interval {
-        Scope::Interval(interval(target.key, target.end)?)
-    } else {
-        Scope::Unit(target.key)
-    };
+    let scope =
+        if target.is_interval { Scope::Interval(interval(target.key, target.end)?) } else { Scope::Unit(target.key) };
     Ok(Target { scope, range_id: RangeId(target.range_id), epoch: Epoch(target.epoch) })
 }
 

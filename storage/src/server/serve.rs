@@ -60,9 +60,7 @@ impl wire::storage_server::Storage for StorageService {
 }
 
 /// Packs replies into messages.
-fn replies(
-    decided: mpsc::UnboundedReceiver<Decided>,
-) -> impl Stream<Item = Result<wire::ReplyBatch, Status>> + Send {
+fn replies(decided: mpsc::UnboundedReceiver<Decided>) -> impl Stream<Item = Result<wire::ReplyBatch, Status>> + Send {
     futures::stream::unfold((decided, None::<Decided>), |(mut decided, left)| async move {
         // What a reply holds of the node's load is let go when it is taken into a message: flow control keeps messages
         // from being made faster than the gateway reads them.

@@ -139,12 +139,8 @@ impl Nodes {
             state: wire::RangeState::Active.into(),
             ..Default::default()
         };
-        let found = wire::InitializeGroupRequest {
-            group_id: GROUP,
-            members,
-            nodes: self.roll.nodes(),
-            ranges: vec![range],
-        };
+        let found =
+            wire::InitializeGroupRequest { group_id: GROUP, members, nodes: self.roll.nodes(), ranges: vec![range] };
         self.replicas(1).await.initialize_group(found.clone()).await.unwrap();
         self.replicas(1).await.initialize_group(found).await.expect("may be repeated");
     }
