@@ -124,15 +124,14 @@ impl Demo {
         })
     }
 
-    /// Clients first, then the data, then the placement, so that each finds what it needs to leave in order.
+    /// Clients first, then the data, then the placement, so that each finds what it needs to leave in order. The nodes leave
+    /// at once: with all of them going there is nobody to hand leaderships to for long.
     pub async fn shutdown(self) -> Result<(), EndpointError> {
         self.component.set_not_ready("stopping");
-        for gateway in self.gateways {
-            gateway.shutdown().await;
-        }
-        for node in self.nodes {
-            node.shutdown().await;
-        }
+        let gateways: JoinSet<()> = self.gateways.into_iter().map(Gateway::shutdown).collect();
+        gateways.join_all().await;
+        let nodes: JoinSet<()> = self.nodes.into_iter().map(Storage::shutdown).collect();
+        nodes.join_all().await;
         self.placement.shutdown().await;
         self.endpoint.shutdown().await
     }

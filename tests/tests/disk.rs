@@ -127,7 +127,8 @@ fn restart_with_room(disk: &SmallDisk, cluster: &mut Cluster, filled: &Filled) {
     cluster.nodes[0].process.kill();
     disk.resize(1024);
     cluster.nodes[0].process.start();
-    cluster.wait_until_serving(TIMEOUT);
+    let back = cluster.wait_until_serving(TIMEOUT);
+    println!("serving again after {back:?}");
     let mut connection = Connection::open(cluster.redis(), TIMEOUT).expect("the gateway accepts");
     check(&mut connection, &filled.acknowledged);
     assert_eq!(connection.line("SET again 1").expect("an answer"), Reply::Status("OK".into()));

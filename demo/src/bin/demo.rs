@@ -27,7 +27,7 @@ struct Arguments {
     #[arg(long, value_name = "PORT")]
     base_port: Option<u16>,
     /// What to log, as `tracing` directives; ELASTICKV_LOG overrides it.
-    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    #[arg(long, value_name = "FILTER", default_value = "warn,openraft=error")]
     log: String,
 }
 
