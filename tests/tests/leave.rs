@@ -31,22 +31,29 @@ fn a_clean_stop_hands_leaders_over_first() {
 
 #[test]
 fn a_node_that_missed_more_than_the_log_keeps_takes_a_snapshot() {
-    // Small enough that a few thousand writes leave the stopped node behind every cut.
     let tables = "[log]\nsnapshot_every_bytes = 262144\nkeep_entries = 10\n";
     let mut cluster = Cluster::builder().groups(2).storage_tables(tables).start();
     cluster.nodes[2].process.kill();
+    let missed_from: Vec<(u64, f64)> =
+        cluster.groups().iter().map(|group| (group.group_id, group.applied_index as f64)).collect();
 
     let value = "v".repeat(500);
     let mut connection = Connection::open(cluster.redis(), TIMEOUT).expect("the gateway accepts");
-    let keys: Vec<String> = (0..12_000).map(|number| format!("missed:{number}")).collect();
-    for batch in keys.chunks(50) {
+    let mut keys = Vec::new();
+    cluster.wait_for("the logs to be cut behind the stopped node", TIMEOUT, |cluster| {
+        let batch: Vec<String> = (0..500).map(|number| format!("missed:{}", keys.len() + number)).collect();
         batch.iter().for_each(|key| connection.queue(&["SET", key, &value]));
         connection.flush().expect("the gateway reads");
-        for key in batch {
+        for key in &batch {
             let reply = connection.receive().expect("the gateway answers");
             assert_eq!(reply.text().as_deref(), Some("OK"), "SET {key}: {reply:?}");
         }
-    }
+        keys.extend(batch);
+        missed_from.iter().all(|(group, index)| {
+            let purged = format!("storage_raft_purged_index{{group=\"{group}\"}}");
+            cluster.nodes[..2].iter().all(|node| node.metric(&purged) > *index + 20.0)
+        })
+    });
 
     cluster.nodes[2].process.start();
     let caught_up = cluster.wait_until_replicated(TIMEOUT);

@@ -165,7 +165,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// The sum of a metric over its labels, 0 when it has not been recorded.
+    /// The sum of a metric over its labels, or its value under the labels given with the name; 0 when nothing has been
+    /// recorded.
     pub fn metric(&self, name: &str) -> f64 {
         metric(self.metrics, name)
     }
