@@ -30,7 +30,8 @@ impl Ports {
             grpc: 50_051,
             placement: 50_060,
             metrics: 9160,
-            first_storage: 50_071,
+            // Nobody types these. Below the ports that outgoing connections get, which may be taken at any moment.
+            first_storage: 20_071,
         }
     }
 

@@ -1,4 +1,5 @@
-//! The README's examples, typed as they stand there, into a demo on its documented ports.
+//! The README's examples, typed as they stand there, into a demo on its documented ports; on other ports, replaced in what
+//! is typed, when somebody's demo is running here already.
 //!
 //! Every `console` block is run: lines with `$` are typed into one shell, what follows is compared with what it printed;
 //! `...` stands for anything. `redis-cli` is told that it talks to a person, so that it prints as it does for one. Where
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tests::cluster::Process;
 use tests::cluster::binaries::{binary, on_path};
+use tests::cluster::ports::free_address;
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
 const START_TIMEOUT: Duration = Duration::from_secs(90);
@@ -54,13 +56,10 @@ fn the_examples_of_the_readme_work_as_written() {
         println!("skipped: {missing:?} not installed; scripts/setup.sh does it");
         return;
     }
-    for port in [63_791, 63_792, 63_793, 8000, 50_051] {
-        let free = TcpListener::bind(("127.0.0.1", port));
-        assert!(free.is_ok(), "port {port} is taken; stop the demo that runs here");
-    }
-
     let directory = tempfile::TempDir::with_prefix("elastickv-readme-").expect("a temporary directory can be made");
-    let mut demo = start_demo(directory.path());
+    let ports = choose_ports();
+    let examples: Vec<Example> = examples.into_iter().map(|example| example.on(&ports)).collect();
+    let mut demo = start_demo(directory.path(), &ports);
     let tools = directory.path().join("tools");
     fs::create_dir(&tools).expect("a directory can be made");
     if on_path("grpcurl").is_none() {
@@ -78,13 +77,46 @@ fn the_examples_of_the_readme_work_as_written() {
 
     let status = demo.stop(STOP_TIMEOUT);
     assert!(status.success(), "the demo ended with {status}: {}", demo.log_end());
-    data_survives_a_restart(&mut demo);
+    data_survives_a_restart(&mut demo, &ports);
 }
 
-fn start_demo(directory: &Path) -> Process {
-    let arguments = ["--data-dir".to_owned(), directory.join("data").display().to_string()];
+/// The ports that the README names: Redis, DynamoDB, gRPC; and behind them those that it does not name.
+const DOCUMENTED: [u16; 5] = [63_791, 63_792, 63_793, 8000, 50_051];
+const ALL_DOCUMENTED: [u16; 10] = [63_791, 63_792, 63_793, 8000, 50_051, 50_060, 9160, 20_071, 20_072, 20_073];
+
+/// What stands in for the documented ports: themselves when they are free, else consecutive ones.
+fn choose_ports() -> [u16; DOCUMENTED.len()] {
+    if ALL_DOCUMENTED.into_iter().all(is_free) {
+        return DOCUMENTED;
+    }
+    loop {
+        let base = free_address().port();
+        let mut consecutive = (base..).take(ALL_DOCUMENTED.len());
+        if consecutive.all(is_free) {
+            println!("a documented port is taken; the examples run on {base} and the ports behind it");
+            return std::array::from_fn(|offset| base + offset as u16);
+        }
+    }
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_ok()
+}
+
+impl Example {
+    fn on(self, ports: &[u16; DOCUMENTED.len()]) -> Self {
+        let replace = |command: String, (from, to): (&u16, &u16)| command.replace(&from.to_string(), &to.to_string());
+        Self { command: DOCUMENTED.iter().zip(ports).fold(self.command, replace), output: self.output }
+    }
+}
+
+fn start_demo(directory: &Path, ports: &[u16; DOCUMENTED.len()]) -> Process {
+    let mut arguments = vec!["--data-dir".to_owned(), directory.join("data").display().to_string()];
+    if *ports != DOCUMENTED {
+        arguments.extend(["--base-port".to_owned(), ports[0].to_string()]);
+    }
     let log = directory.join("demo.log");
-    let mut demo = Process::new("demo", binary("elastickv-demo"), arguments.to_vec(), log);
+    let mut demo = Process::new("demo", binary("elastickv-demo"), arguments, log);
     start_and_wait(&mut demo);
     demo
 }
@@ -130,9 +162,10 @@ fn matches(wanted: &[String], printed: &[String]) -> bool {
     }
 }
 
-fn data_survives_a_restart(demo: &mut Process) {
+fn data_survives_a_restart(demo: &mut Process, ports: &[u16; DOCUMENTED.len()]) {
     start_and_wait(demo);
-    let output = Command::new("redis-cli").args(["-p", "63793", "GET", "greeting"]).output().expect("redis-cli starts");
+    let third = ports[2].to_string();
+    let output = Command::new("redis-cli").args(["-p", &third, "GET", "greeting"]).output().expect("redis-cli starts");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "hello", "the demo's data is gone after a restart");
     demo.stop(STOP_TIMEOUT);
 }
