@@ -232,7 +232,10 @@ async fn a_peer_that_cannot_be_reached_is_unreachable() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     cluster.nodes[0].transport.set_address(NodeId(77), &free.to_string());
     assert!(matches!(network.vote(ask.clone(), ttl()).await, Err(RPCError::Unreachable(_))));
-    let requests = futures::stream::pending::<AppendEntriesRequest<TypeConfig>>();
+    let request: AppendEntriesRequest<TypeConfig> =
+        AppendEntriesRequest { vote: ask.vote, prev_log_id: None, entries: vec![], leader_commit: None };
+    // Failing only once a request was taken: openraft's backoff is a pause in the stream of requests.
+    let requests = futures::stream::iter([request]);
     assert!(matches!(network.stream_append(requests, ttl()).await, Err(RPCError::Unreachable(_))));
 
     // The placement's word counts, the address in memberships no longer.
