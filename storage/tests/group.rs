@@ -172,3 +172,14 @@ async fn every_request_takes_effect_once_while_the_followers_vanish_and_return()
     let total = redis_value(&client.results(None, redis(&["GET", "n"])).await);
     assert_eq!(total, Kind::Bulk(REQUESTS.to_string().into()));
 }
+
+/// The very first write after the start must already know the time: otherwise its expiry lies in 1970.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_write_of_a_new_group_knows_the_time() {
+    let nodes = Nodes::start(3).await;
+    let mut client = nodes.client(nodes.leader().await).await;
+    client.results(Some(1), redis(&["SET", "k", "v", "EX", "100"])).await;
+    client.results(Some(2), redis(&["SET", "other", "v"])).await;
+    let Kind::Integer(left) = redis_value(&client.results(None, redis(&["TTL", "k"])).await) else { panic!("no TTL") };
+    assert!((90..=100).contains(&left), "{left}");
+}

@@ -105,6 +105,9 @@ impl Default for ExecutorLimits {
 const EVALUATIONS_PER_TURN: usize = 256;
 /// How often silent gateways are looked for and pending floors written.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long a new leader waits for the other nodes' clocks.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(2);
+const CLOCK_LOOK: Duration = Duration::from_millis(5);
 /// Between two barriers that were refused.
 const BARRIER_PAUSE: Duration = Duration::from_millis(20);
 
@@ -166,6 +169,23 @@ impl Executor {
         }
     }
 
+    /// Until a majority agrees with this node's clock, or [`CLOCK_PATIENCE`] is over; false when the office is lost.
+    ///
+    /// A new leader has often not heard the others' clocks yet. Serving at once, it would go by the time of the last
+    /// entry, which may be long ago, and what it lets expire "in ten seconds" would be gone at the next entry. A group
+    /// that never had a time waits as long as it takes.
+    async fn await_clock(&self, proposer: &Proposer, term: u64, replicated_now_ms: u64) -> bool {
+        let office = proposer.watch_office();
+        let deadline = Instant::now() + CLOCK_PATIENCE;
+        while self.clock.now_ms().is_none() && (replicated_now_ms == 0 || Instant::now() < deadline) {
+            if !office.holds(term) {
+                return false;
+            }
+            tokio::time::sleep(CLOCK_LOOK).await;
+        }
+        true
+    }
+
     async fn hold_office(
         &self,
         proposer: &Proposer,
@@ -174,6 +194,9 @@ impl Executor {
         inbox: &mut mpsc::Receiver<Job>,
     ) -> Result<End, StateError> {
         let view = self.views.open()?;
+        if !self.await_clock(proposer, term, view.head.now_ms).await {
+            return Ok(End::Lost);
+        }
         let begun = view.head.chain.max(*last);
         // Run 1 of a term needs no barrier: nothing of the term can be in flight yet.
         let start = if begun.term == term { begun } else { Link { term, run: 1, n: 0 } };
