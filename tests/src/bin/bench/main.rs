@@ -1,7 +1,8 @@
 //! Throughput and latency of a three-node cluster, beside Redis and etcd on the same machine, in the same run.
 //!
 //! ```text
-//! bench [--seconds 8] [--groups 3] [--gateways 1] [--data-dir DIR] [--no-peers] [--write-docs]
+//! bench [--seconds 8] [--groups 3] [--gateways 1] [--data-dir DIR] [--no-peers] [--only TEXT]
+//!       [--storage-tables TOML] [--write-docs]
 //! ```
 //!
 //! 1. The peers are measured, then stopped: a redis-server that syncs before it answers, three etcd processes.
@@ -61,6 +62,12 @@ struct Options {
     /// Leave out Redis and etcd.
     #[arg(long)]
     no_peers: bool,
+    /// Only workloads whose name contains this, and nothing else.
+    #[arg(long, value_name = "TEXT", conflicts_with = "write_docs")]
+    only: Option<String>,
+    /// TOML tables for the configuration of the storage nodes: how does another setting do?
+    #[arg(long, value_name = "TOML", default_value = "")]
+    storage_tables: String,
     /// Put the figures into docs/performance.md.
     #[arg(long)]
     write_docs: bool,
@@ -107,6 +114,9 @@ fn run(options: &Options) -> Result<(), String> {
     let duration = Duration::from_secs(options.seconds);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
+    if let Some(only) = &options.only {
+        return measure_only(options, only, root.path(), duration);
+    }
     let (redis, etcd) = if options.no_peers {
         (Figures::new(), Figures::new())
     } else {
@@ -160,13 +170,28 @@ fn dynamo_name(operation: &str) -> String {
     format!("DynamoDB {operation}, {DYNAMO_CLIENTS} clients")
 }
 
+fn start_cluster(options: &Options, root: &Path) -> Cluster {
+    let builder = Cluster::builder().groups(options.groups).gateways(options.gateways).directory(root);
+    builder.storage_tables(options.storage_tables.clone()).start()
+}
+
+/// Some of redis-benchmark's workloads, to see what a change does.
+fn measure_only(options: &Options, only: &str, root: &Path, duration: Duration) -> Result<(), String> {
+    let cluster = start_cluster(options, root);
+    let mut figures = Figures::new();
+    for (name, workload) in REDIS_WORKLOADS.into_iter().filter(|(name, _)| name.contains(only)) {
+        note(&mut figures, "Elastickv", name, workload.run(cluster.redis(), duration)?);
+    }
+    Ok(())
+}
+
 fn measure_cluster(
     options: &Options,
     root: &Path,
     runtime: &tokio::runtime::Runtime,
     duration: Duration,
 ) -> Result<Figures, String> {
-    let cluster = Cluster::builder().groups(options.groups).gateways(options.gateways).directory(root).start();
+    let cluster = start_cluster(options, root);
     let gateway = &cluster.gateways[0];
     let mut figures = Figures::new();
     for (name, workload) in REDIS_WORKLOADS {
