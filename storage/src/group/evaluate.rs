@@ -2,7 +2,7 @@
 //! has been applied.
 //!
 //! [`World`] is that group: an engine snapshot, the overlay of what is proposed, and the clock, time, ranges and dedup
-//! index behind it. [`World::exec`] takes a request through the steps of PROTOCOL §2 in order (route, dedup, floor,
+//! index behind it. [`Evaluator::exec`] takes a request through the steps of PROTOCOL §2 in order (route, dedup, floor,
 //! observed versions, commands) and adds what it writes to a [`Draft`], the batch being built. It never waits and
 //! never answers: results go into the draft sealed.
 

@@ -1,7 +1,7 @@
 //! The replicated state of a group beside its data: what the last applied entry left behind.
 //!
 //! The head changes with every entry and is written in the same engine batch as the entry's changes, so an engine
-//! snapshot always holds data and head of one moment. [`GroupView::open`] reads both from one snapshot.
+//! snapshot always holds data and head of one moment. [`Views::open`] reads both from one snapshot.
 
 use std::sync::Arc;
 

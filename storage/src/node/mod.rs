@@ -1,6 +1,6 @@
 //! One storage node: a directory, two engines, and the replicas that live there.
 //!
-//! - [`format`] keeps the directory: who it belongs to, what format it has, and that only one process uses it.
+//! - [`mod@format`] keeps the directory: who it belongs to, what format it has, and that only one process uses it.
 //! - [`replica`] starts and stops one replica; [`members`] changes a group's members.
 //! - [`supervise`] looks after all of them: stopped replicas are rebuilt, logs are cut, disks and clocks watched.
 //! - [`register`] tells the placement, and learns where the other nodes are.
