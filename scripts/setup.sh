@@ -19,11 +19,13 @@ fail() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# bindgen loads libclang while it compiles, from one of the places where distributions put it.
+# bindgen loads libclang while it compiles, from one of the places where distributions put it. Its C++ interface,
+# libclang-cpp, is another library, and bindgen cannot use it.
 have_libclang() {
   [ -n "${LIBCLANG_PATH:-}" ] && return 0
   local found
-  found=$(find /usr/lib /usr/lib64 /usr/local/lib -maxdepth 3 -name 'libclang*.so*' -print -quit 2>/dev/null || true)
+  found=$(find /usr/lib /usr/lib64 /usr/local/lib -maxdepth 3 \( -name 'libclang.so*' -o -name 'libclang-[0-9]*.so*' \) \
+    -print -quit 2>/dev/null || true)
   [ -n "$found" ]
 }
 
