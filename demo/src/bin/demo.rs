@@ -9,6 +9,10 @@ use demo::{Demo, DemoConfig, Ports};
 use monitoring::LogsConfig;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// As the tiers have it in their own binaries.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A cluster of Elastickv in one process.
 #[derive(Parser)]
 #[command(name = "elastickv-demo", version)]

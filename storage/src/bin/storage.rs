@@ -11,6 +11,11 @@ use monitoring::{Component, Endpoint, Health};
 use storage::{Storage, StorageConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Requests are decoded, evaluated and applied on different threads: with the system's allocator the small allocations
+/// that pass between them were a tenth of the node's time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A storage node of Elastickv.
 #[derive(Parser)]
 #[command(name = "elastickv-storage", version)]

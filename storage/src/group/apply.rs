@@ -4,7 +4,7 @@
 //! evaluated; here it is asserted, and a violation stops the group rather than let replicas serve what is wrong.
 
 use bytes::Bytes;
-use keyspace::{Epoch, GroupId, RangeId, RequestId, Version};
+use keyspace::{Epoch, GroupId, RangeId, Version};
 use prost::Message;
 use proto::wire;
 
@@ -92,13 +92,11 @@ impl Applier {
             debug_assert!(self.ranges.lookup(&mutation.key).is_some(), "I3: a write outside the ranges of the group");
             self.batch.put(self.keys.data(&mutation.key, version), encode_value(mutation.value.as_deref()));
         }
-        for record in entry.dedup {
-            let id = RequestId { incarnation: record.incarnation, sequence: record.sequence };
-            self.batch.put(self.keys.dedup(&record.anchor, id), record.results);
+        if !entry.dedup.is_empty() {
+            self.batch.put(self.keys.dedup(entry.dedup_batch), entry.dedup);
         }
-        for drop in entry.dedup_drops {
-            let id = RequestId { incarnation: drop.incarnation, sequence: drop.sequence };
-            self.batch.delete(self.keys.dedup(&drop.anchor, id));
+        for batch in entry.dedup_drops {
+            self.batch.delete(self.keys.dedup(batch));
         }
         for floor in entry.floors {
             let key = self.keys.floor(floor.incarnation);

@@ -17,7 +17,7 @@ use proto::wire;
 
 use super::answer;
 use super::chain::Link;
-use super::dedup::{Changes, DedupIndex, Known};
+use super::dedup::{self, Changes, DedupIndex, Known};
 use super::overlay::Overlay;
 use super::ranges::RangeTable;
 use super::request::{ExecRequest, Outcome, Reason, Scope, Target, refusal, rejected};
@@ -47,6 +47,8 @@ pub struct World {
 pub struct Draft {
     /// What will be proposed; link, clock and time are set when it is.
     pub entry: wire::GroupEntry,
+    /// Requests that take effect in it.
+    pub dedup: Vec<wire::DedupRecord>,
     /// About how large it is.
     pub bytes: usize,
     /// Must be proposed even without changes: something was judged by a time that is not replicated yet.
@@ -59,18 +61,22 @@ impl Draft {
         let entry = &self.entry;
         !self.ticks
             && entry.mutations.is_empty()
-            && entry.dedup.is_empty()
+            && self.dedup.is_empty()
             && entry.flush_marks.is_empty()
             && entry.range_change.is_none()
     }
 
-    /// The proposal: the entry at its place in the chain, with the state of the world behind it.
-    pub fn seal(mut self, link: Link, world: &World) -> wire::GroupEntry {
+    /// The proposal: the entry at its place in the chain, with the state of the world behind it; and the requests that
+    /// take effect in it.
+    pub fn seal(mut self, link: Link, world: &mut World) -> (wire::GroupEntry, Vec<wire::DedupRecord>) {
         self.entry.format = FORMAT;
         (self.entry.term, self.entry.run, self.entry.n) = (link.term, link.run, link.n);
         (self.entry.clock_e, self.entry.clock_s) = (world.clock.e, world.clock.s);
         self.entry.now_ms = world.now_ms;
-        self.entry
+        self.entry.dedup_drops = world.dedup.take_idle(self.entry.dedup_batch);
+        let dedup = wire::DedupRecords { records: self.dedup };
+        self.entry.dedup = dedup.encode_to_vec().into();
+        (self.entry, dedup.records)
     }
 
     fn relies_on(&mut self, range_id: RangeId, epoch: Epoch) {
@@ -83,8 +89,8 @@ impl Draft {
 
 /// Finds the stored reply of a request that has taken effect but is not in the engine yet.
 pub trait InFlight: Sync {
-    /// Encoded results.
-    fn results_of(&self, id: RequestId) -> Option<Bytes>;
+    /// Its results.
+    fn results_of(&self, id: RequestId) -> Option<wire::Results>;
 }
 
 impl World {
@@ -175,8 +181,6 @@ impl Evaluator<'_> {
 
     /// Puts changes of the dedup index into the draft.
     pub fn carry(&mut self, changes: Changes) {
-        self.draft.bytes += changes.drops.len() * 32;
-        self.draft.entry.dedup_drops.extend(changes.drops);
         for floor in changes.floors {
             let floors = &mut self.draft.entry.floors;
             match floors.iter_mut().find(|known| known.incarnation == floor.incarnation) {
@@ -196,7 +200,7 @@ impl Evaluator<'_> {
         }
         match self.dedup.find(request.id) {
             Known::New => {}
-            Known::Executed(anchor) => return self.stored_reply(&anchor, request.id),
+            Known::Executed(batch) => return self.stored_reply(batch, request.id),
             Known::TooOld => return refusal(Reason::TooOld(wire::TooOld {})),
         }
         match self.first_changed(&request.observed) {
@@ -210,23 +214,14 @@ impl Evaluator<'_> {
         }
     }
 
-    fn stored_reply(&self, anchor: &[u8], id: RequestId) -> Outcome {
-        let drafted = self
-            .draft
-            .entry
-            .dedup
-            .iter()
-            .find(|record| record.incarnation == id.incarnation && record.sequence == id.sequence);
-        let pending = drafted.map(|record| record.results.clone()).or_else(|| self.in_flight.results_of(id));
-        let stored = pending.map_or_else(
-            || self.snapshot.get(&super::keys::GroupKeys::new(self.group).dedup(anchor, id)),
-            |results| Ok(Some(results)),
-        );
+    fn stored_reply(&self, batch: u64, id: RequestId) -> Outcome {
+        let drafted = dedup::find(&self.draft.dedup, id).and_then(|record| record.results.clone());
+        let stored = match drafted.or_else(|| self.in_flight.results_of(id)) {
+            Some(results) => Ok(Some(results)),
+            None => dedup::read(self.snapshot, self.group, batch, id),
+        };
         match stored {
-            Ok(Some(bytes)) => match wire::Results::decode(bytes) {
-                Ok(results) => Outcome::Results(results),
-                Err(error) => rejected(format!("stored reply of {id}: {error}")),
-            },
+            Ok(Some(results)) => Outcome::Results(results),
             Ok(None) => rejected(format!("stored reply of {id} is missing")),
             Err(error) => rejected(error.to_string()),
         }
@@ -292,14 +287,17 @@ impl Evaluator<'_> {
             });
             self.overlay.put(self.batch.n, key, version, value);
         }
-        let results = Bytes::from(results.encode_to_vec());
-        self.draft.bytes += request.anchor.len() + results.len() + 24;
-        self.dedup.record(request.id, request.anchor.clone());
-        self.draft.entry.dedup.push(wire::DedupRecord {
+        self.draft.bytes += request.anchor.len() + results.encoded_len() + 24;
+        if self.draft.dedup.is_empty() {
+            // Versions never come again in a group, so they number the batches that have an effect.
+            self.draft.entry.dedup_batch = version.s;
+        }
+        self.dedup.record(request.id, self.draft.entry.dedup_batch);
+        self.draft.dedup.push(wire::DedupRecord {
             anchor: request.anchor.clone(),
             incarnation: request.id.incarnation,
             sequence: request.id.sequence,
-            results,
+            results: Some(results.clone()),
         });
     }
 

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::chain::Link;
-use super::dedup::Changes;
+use super::dedup::{self, Changes};
 use super::evaluate::{Draft, InFlight, World};
 use super::gate::{Moment, Release, Sealed};
 use super::propose::{Proposal, Proposer, Verdict};
@@ -307,11 +307,8 @@ struct Flight {
 struct Flights<'a>(&'a VecDeque<Flight>);
 
 impl InFlight for Flights<'_> {
-    fn results_of(&self, id: RequestId) -> Option<Bytes> {
-        let is_it =
-            |record: &&wire::DedupRecord| record.incarnation == id.incarnation && record.sequence == id.sequence;
-        let mut flying = self.0.iter().rev().flat_map(|flight| &flight.dedup);
-        flying.find(is_it).map(|record| record.results.clone())
+    fn results_of(&self, id: RequestId) -> Option<wire::Results> {
+        self.0.iter().rev().find_map(|flight| dedup::find(&flight.dedup, id)?.results.clone())
     }
 }
 
@@ -513,10 +510,10 @@ impl Office<'_> {
         {
             let link = self.next_link();
             let draft = std::mem::take(&mut self.draft);
-            let entry = draft.seal(link, &self.world);
+            let (entry, dedup) = draft.seal(link, &mut self.world);
             let results = std::mem::take(&mut self.drafted);
             histogram!("storage_batch_requests").record(results.len() as f64);
-            if let Some(end) = self.propose(link, entry, results).await {
+            if let Some(end) = self.propose(link, entry, dedup, results).await {
                 return Some(end);
             }
         }
@@ -533,7 +530,13 @@ impl Office<'_> {
         !self.queue.is_empty()
     }
 
-    async fn propose(&mut self, link: Link, entry: wire::GroupEntry, results: Vec<Pending>) -> Option<End> {
+    async fn propose(
+        &mut self,
+        link: Link,
+        entry: wire::GroupEntry,
+        dedup: Vec<wire::DedupRecord>,
+        results: Vec<Pending>,
+    ) -> Option<End> {
         let payload = Bytes::from(entry.encode_to_vec());
         counter!("storage_batches_total").increment(1);
         histogram!("storage_batch_bytes").record(payload.len() as f64);
@@ -544,7 +547,7 @@ impl Office<'_> {
         };
         self.link = link;
         let proposed_at = Instant::now();
-        self.flights.push_back(Flight { link, proposed, proposed_at, proposal, results, dedup: entry.dedup });
+        self.flights.push_back(Flight { link, proposed, proposed_at, proposal, results, dedup });
         None
     }
 
@@ -616,7 +619,7 @@ impl Office<'_> {
         loop {
             let barrier = Link::barrier(self.link.term, self.link.run + 1);
             self.link = barrier;
-            let entry = Draft::default().seal(barrier, &self.world);
+            let (entry, _) = Draft::default().seal(barrier, &mut self.world);
             let payload = Bytes::from(entry.encode_to_vec());
             let Some(mut proposal) = self.proposer.propose(barrier.term, payload).await else {
                 return Ok(Some(End::Stopped));
@@ -669,8 +672,7 @@ impl Office<'_> {
         let batch = self.next_link();
         let flights = Flights(&self.flights);
         self.world.evaluator(batch, &mut self.draft, &flights).carry(changes);
-        let carries = !self.draft.entry.dedup_drops.is_empty();
-        self.draft.ticks |= carries;
+        self.draft.ticks |= self.world.dedup.has_idle();
     }
 
     /// The office is over: what is in flight may or may not have happened.

@@ -7,11 +7,10 @@
 //! | --- | --- | --- |
 //! | 0x01 state | name of the record | group state, see `state` |
 //! | 0x02 data | encoded key · inverted version | tag · value |
-//! | 0x04 dedup | anchor · incarnation · sequence | encoded results |
+//! | 0x04 dedup | number of the batch | the requests that took effect in it, with their replies |
 //! | 0x05 floor | incarnation | gateway floor |
 
-use bytes::Bytes;
-use keyspace::{GroupId, RequestId, Version};
+use keyspace::{GroupId, Version};
 
 const CLASS_STATE: u8 = 0x01;
 const CLASS_DATA: u8 = 0x02;
@@ -92,12 +91,10 @@ impl GroupKeys {
         Some((key, Version::from_inverted(*version)))
     }
 
-    /// A stored reply.
-    pub fn dedup(self, anchor: &[u8], request: RequestId) -> Vec<u8> {
-        let mut out = self.class(CLASS_DEDUP, anchor.len() + 16);
-        out.extend_from_slice(anchor);
-        out.extend_from_slice(&request.incarnation.to_be_bytes());
-        out.extend_from_slice(&request.sequence.to_be_bytes());
+    /// The stored replies of one batch.
+    pub fn dedup(self, batch: u64) -> Vec<u8> {
+        let mut out = self.class(CLASS_DEDUP, 8);
+        out.extend_from_slice(&batch.to_be_bytes());
         out
     }
 
@@ -106,14 +103,10 @@ impl GroupKeys {
         (self.class(CLASS_DEDUP, 0), self.class(CLASS_DEDUP + 1, 0))
     }
 
-    /// Takes the key of a stored reply apart.
-    pub fn split_dedup(engine_key: &[u8]) -> Option<(Bytes, RequestId)> {
-        let body = engine_key.get(PREFIX_LEN..)?;
-        let (rest, sequence) = body.split_last_chunk::<8>()?;
-        let (anchor, incarnation) = rest.split_last_chunk::<8>()?;
-        let request =
-            RequestId { incarnation: u64::from_be_bytes(*incarnation), sequence: u64::from_be_bytes(*sequence) };
-        Some((Bytes::copy_from_slice(anchor), request))
+    /// The batch whose replies stand under this key.
+    pub fn split_dedup(engine_key: &[u8]) -> Option<u64> {
+        let batch = engine_key.get(PREFIX_LEN..)?.try_into().ok()?;
+        Some(u64::from_be_bytes(batch))
     }
 
     /// The floor of a gateway.
@@ -168,9 +161,7 @@ mod tests {
         assert!(keys.data(b"key", Version { e: 6, s: 0 }) < new);
         assert_eq!(GroupKeys::split_data(&new).unwrap(), (b"key".as_slice(), Version { e: 4, s: 10 }));
 
-        let request = RequestId { incarnation: 1, sequence: 2 };
-        let dedup = keys.dedup(b"unit", request);
-        assert_eq!(GroupKeys::split_dedup(&dedup).unwrap(), (Bytes::from_static(b"unit"), request));
+        assert_eq!(GroupKeys::split_dedup(&keys.dedup(300)), Some(300));
         assert_eq!(GroupKeys::split_dedup(b"short"), None);
     }
 }
