@@ -6,6 +6,7 @@
 
 pub mod dynamo;
 pub mod raw;
+pub mod record;
 pub mod redis;
 pub mod testing;
 pub mod view;
@@ -23,6 +24,8 @@ pub enum Command {
     Raw(raw::Operation),
     /// A DynamoDB operation.
     Dynamo(dynamo::Operation),
+    /// Plain records, for a coordinator.
+    Record(record::Operation),
 }
 
 impl Command {
@@ -33,6 +36,7 @@ impl Command {
             Command::RedisSpan(span) => matches!(span.part, redis::SpanPart::Flush { .. }),
             Command::Raw(operation) => operation.writes(),
             Command::Dynamo(operation) => operation.writes(),
+            Command::Record(_) => false,
         }
     }
 }
@@ -48,6 +52,8 @@ pub enum Outcome {
     Raw(raw::Outcome),
     /// A DynamoDB outcome, faults included.
     Dynamo(dynamo::Outcome),
+    /// Plain records.
+    Record(record::Outcome),
 }
 
 /// Evaluates one command.
@@ -57,5 +63,6 @@ pub async fn run<V: View>(view: &mut V, command: &Command) -> Result<Outcome, Vi
         Command::RedisSpan(span) => Outcome::RedisSpan(redis::run_span(view, span).await?),
         Command::Raw(operation) => Outcome::Raw(raw::run(view, operation).await?),
         Command::Dynamo(operation) => Outcome::Dynamo(dynamo::run(view, operation).await?),
+        Command::Record(operation) => Outcome::Record(record::run(view, operation).await?),
     })
 }
