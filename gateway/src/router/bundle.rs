@@ -261,7 +261,7 @@ pub(super) struct Flight {
     /// Of an `Exec`, finished with the flight; 0 for everything else.
     pub(super) sequence: u64,
     /// Of a step: its transaction's sequence, finished when nothing holds it any more.
-    _reservation: Option<Arc<Reservation>>,
+    reservation: Option<Arc<Reservation>>,
     /// What a read has learnt of the locks it met.
     pub(super) contest: Contest,
     /// Counted against the bounds.
@@ -312,8 +312,7 @@ impl Flight {
         let history = History { submitted: now, refusals: 0, hops: 0, turn: 0, outcome_unknown: false };
         let sequence = if exec { sequence } else { 0 };
         let contest = Contest::default();
-        let _reservation = reservation;
-        Self { request, intervals, units, sequence, _reservation, contest, bytes, bundle, index, history }
+        Self { request, intervals, units, sequence, reservation, contest, bytes, bundle, index, history }
     }
 
     /// Whether it may change something, so that an unknown outcome matters.
@@ -336,6 +335,14 @@ impl Flight {
     /// Whether it is a read of the newest state by nobody in particular, which an `Exec` can do as well.
     pub(super) fn can_queue(&self) -> bool {
         matches!(&self.request.kind, Some(wire::request::Kind::Read(read)) if read.at == 0 && read.txn.is_none())
+    }
+
+    /// The timestamp as of which it reads; 0: the newest state.
+    pub(super) fn reads_at(&self) -> u64 {
+        match &self.request.kind {
+            Some(wire::request::Kind::Read(read)) => read.at,
+            _ => 0,
+        }
     }
 
     /// Makes such a read an `Exec`: it waits in the queue of a locked unit.
@@ -378,6 +385,8 @@ impl Flight {
             tally.sequences.push(self.sequence);
         }
         self.bundle.answer(self.index, answer);
+        // From here on only the coordinator may repeat the step.
+        drop(self.reservation);
     }
 }
 

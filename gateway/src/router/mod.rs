@@ -49,6 +49,8 @@ pub(crate) mod fake_store;
 #[cfg(test)]
 pub(crate) mod fake_transactions;
 #[cfg(test)]
+mod lock_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -166,14 +166,16 @@ impl Transaction {
         self.step(wire::transact::Step::Prewrite(prewrite), units, payload)
     }
 
-    /// The decision. `outcomes` are what the client will be answered.
-    pub fn commit(&self, participants: Vec<Participant>, outcomes: &[Outcome]) -> Prepared {
+    /// The decision. `outcomes` are what the client will be answered. `here`, with the anchor, are the participants in
+    /// the anchor's group: it resolves them with the decision, or refuses when they lie elsewhere by now.
+    pub fn commit(&self, participants: Vec<Participant>, here: Vec<Bytes>, outcomes: &[Outcome]) -> Prepared {
+        debug_assert!(here.contains(&self.anchor), "the anchor decides");
         let payload = participants.iter().map(|participant| participant.unit.len() + 32).sum();
         let commit = wire::Commit {
             participants: participants.into_iter().map(Into::into).collect(),
             response: Some(results_of(outcomes)),
         };
-        self.at_anchor(wire::transact::Step::Commit(commit), payload)
+        self.step(wire::transact::Step::Commit(commit), here, payload)
     }
 
     /// Absent or Pending → Aborted.

@@ -2,18 +2,18 @@
 //!
 //! The anchor of a transaction knows how it ended; nobody else is believed. Whoever meets a lock asks there:
 //!
-//! - **Somebody who must have the lock out of the way** (an `Exec` or a prewrite that has waited in vain, a read at a
-//!   timestamp) resolves it if its transaction is decided. If the lock is old, the question is an Abort of a dead
+//! - **Somebody who must have the lock out of the way** (an `Exec` or a prewrite that has waited in vain) resolves it if its transaction is decided. If the lock is old, the question is an Abort of a dead
 //!   transaction: one whose coordinator has sent no heartbeat for 3 s, or of which the anchor knows nothing. Then, or
 //!   when the transaction lives, the request is sent again.
-//! - **A read of the newest state** got, with the locks, what lies below them. That is its answer if no lock is
+//! - **A read** got, with the locks, what lies below them. That is its answer if no lock is
 //!   committed with its p: the question was asked after the read, so the transaction was not committed when the read
 //!   was. Where the anchor knows nothing, the read looks again; the same lock is then one whose transaction has not
 //!   begun, or is forgotten. A committed lock is resolved, and the read sent again. After three rounds it waits in the
-//!   queue, as an `Exec`. It aborts nobody.
+//!   queue, as an `Exec`. It aborts nobody. A read at a timestamp asks with that timestamp, which moves the anchor's
+//!   group past it: what is not committed then commits above it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use keyspace::{TransactionId, Version};
@@ -78,11 +78,13 @@ fn resolution(lock: &SeenLock, status: &TransactionStatus) -> Option<Resolution>
     Some(Resolution { committed_at: status.committed_at, participant })
 }
 
-fn meaning(lock: &SeenLock, status: &TransactionStatus) -> Meaning {
+/// For a read at the timestamp `at`, or of the newest state with 0.
+fn meaning(lock: &SeenLock, status: &TransactionStatus, at: u64) -> Meaning {
     match status.state {
         TransactionState::Absent => Meaning::Unknown,
         TransactionState::Pending | TransactionState::Aborted => Meaning::Below,
         TransactionState::Committed | TransactionState::Forgotten => match resolution(lock, status) {
+            Some(Resolution { committed_at: Some(version), .. }) if at != 0 && version.e >= at => Meaning::Below,
             Some(resolution) if resolution.participant.prepared == lock.prepared => Meaning::Committed(resolution),
             _ => Meaning::Below,
         },
@@ -120,10 +122,12 @@ impl Core {
         self.metrics.contested_reads.increment(1);
         let mut flight = flight;
         let mut tally = Tally::default();
-        let holds = if flight.can_queue() {
-            let patience = tokio::time::timeout(PATIENCE, self.holds_below(&mut flight.contest, &locks));
+        let at = flight.reads_at();
+        let holds = if flight.contest.rounds < ROUNDS {
+            let patience = tokio::time::timeout(PATIENCE, self.holds_below(&mut flight.contest, &locks, at));
             patience.await.unwrap_or(false)
         } else {
+            // It could not queue.
             self.unlock(locks).await;
             false
         };
@@ -141,12 +145,12 @@ impl Core {
     }
 
     /// Whether none of the locks that a read met was committed when it read. Resolves those that are.
-    async fn holds_below(self: &Arc<Self>, contest: &mut Contest, locks: &[SeenLock]) -> bool {
+    async fn holds_below(self: &Arc<Self>, contest: &mut Contest, locks: &[SeenLock], at: u64) -> bool {
         let router = Router { core: self.clone() };
-        let asked = Instant::now();
+        // Every message carries it.
+        self.observe_e(at);
         let questions = locks.iter().map(|lock| Transaction::of_another(lock.txn, lock.anchor.clone()).inquire());
         let answers = router.steps(questions.collect()).await;
-        tracing::trace!(locks = locks.len(), waited = ?asked.elapsed(), "asked after the locks that a read met");
         let before = std::mem::take(&mut contest.unknown);
         let mut holds = true;
         let mut resolutions = Vec::new();
@@ -155,7 +159,7 @@ impl Core {
                 holds = false;
                 continue;
             };
-            match meaning(lock, &status) {
+            match meaning(lock, &status, at) {
                 Meaning::Below => {}
                 Meaning::Unknown => {
                     let this = (lock.unit.clone(), lock.txn, lock.prepared);
@@ -234,16 +238,18 @@ mod tests {
     fn a_read_believes_a_committed_lock_only_with_its_p() {
         use TransactionState::{Aborted, Absent, Committed, Forgotten, Pending};
         for state in [Committed, Forgotten] {
-            let means = |lock: &SeenLock| meaning(lock, &status(state));
+            let means = |lock: &SeenLock| meaning(lock, &status(state), 0);
             let Meaning::Committed(resolution) = means(&lock("x", OWN)) else { panic!("{state:?}") };
             assert_eq!(resolution.committed_at, Some(COMMITTED_AT));
             assert_eq!(means(&lock("x", LATE)), Meaning::Below);
             assert_eq!(means(&lock("y", OWN)), Meaning::Below);
+            assert_eq!(meaning(&lock("x", OWN), &status(state), COMMITTED_AT.e), Meaning::Below);
+            assert_ne!(meaning(&lock("x", OWN), &status(state), COMMITTED_AT.e + 1), Meaning::Below);
         }
         for state in [Pending, Aborted] {
-            assert_eq!(meaning(&lock("x", OWN), &status(state)), Meaning::Below);
+            assert_eq!(meaning(&lock("x", OWN), &status(state), 0), Meaning::Below);
         }
-        assert_eq!(meaning(&lock("x", OWN), &status(Absent)), Meaning::Unknown);
+        assert_eq!(meaning(&lock("x", OWN), &status(Absent), 0), Meaning::Unknown);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use proto::{Participant, TransactionState, TransactionStatus};
 use tokio::task::AbortHandle;
 
 use super::metrics::TxnMetrics;
-use super::shape::by_group;
+use super::shape::{by_group, group_of};
 use crate::router::{Prepared, Prewrite, Router, RouterError, Transacted, Transaction, stored_response};
 
 /// Between two signs of life. Others believe in 3 s of silence.
@@ -131,27 +131,37 @@ impl Attempt {
             debug_assert!(false, "commit before every prewrite has voted");
             return self.abort().await;
         };
-        match self.context.router.ask_anchor(self.transaction.commit(participants, &outcomes)).await {
-            Ok(status) => match status.state {
-                TransactionState::Committed | TransactionState::Forgotten => self.committed(&status, outcomes),
-                TransactionState::Aborted => Ending::Aborted(self.aborted()),
-                // An anchor that has no record, or does not decide, cannot say what became of it.
-                TransactionState::Absent | TransactionState::Pending => {
-                    tracing::error!(txn = %self.id(), state = ?status.state, "the anchor does not decide a commit");
-                    Ending::Undecided
-                }
-            },
+        let anchor = self.transaction.anchor();
+        let mut here = vec![anchor.clone()];
+        if let Some(routes) = self.context.router.routes() {
+            let home = group_of(&routes, anchor);
+            here = self.locks.keys().filter(|unit| group_of(&routes, unit) == home).cloned().collect();
+        }
+        let commit = self.transaction.commit(participants.clone(), here.clone(), &outcomes);
+        let mut answer = self.context.router.ask_anchor(commit).await;
+        if answer == Err(RouterError::CrossGroup) {
+            // Certainly not decided: what lay beside the anchor has moved. Then it is resolved like all others.
+            here.clear();
+            let commit = self.transaction.commit(participants, vec![anchor.clone()], &outcomes);
+            answer = self.context.router.ask_anchor(commit).await;
+        }
+        let status = match answer {
+            Ok(status) => Some(status),
             Err(error) => {
                 // It may be committed or not, or become so yet. An Abort makes sure, one way or the other.
                 tracing::info!(txn = %self.id(), %error, "a commit was not answered");
-                match self.ask_to_abort().await {
-                    Some(status) => match status.state {
-                        TransactionState::Aborted => Ending::Aborted(self.aborted()),
-                        TransactionState::Committed | TransactionState::Forgotten => self.committed(&status, outcomes),
-                        TransactionState::Absent | TransactionState::Pending => Ending::Undecided,
-                    },
-                    None => Ending::Undecided,
-                }
+                here.clear();
+                self.ask_to_abort().await
+            }
+        };
+        let Some(status) = status else { return Ending::Undecided };
+        match status.state {
+            TransactionState::Committed | TransactionState::Forgotten => self.committed(&status, &here, outcomes),
+            TransactionState::Aborted => Ending::Aborted(self.aborted()),
+            // An anchor that has no record, or does not decide, cannot say what became of it.
+            TransactionState::Absent | TransactionState::Pending => {
+                tracing::error!(txn = %self.id(), state = ?status.state, "the anchor does not decide a commit");
+                Ending::Undecided
             }
         }
     }
@@ -200,8 +210,10 @@ impl Attempt {
         self.locks.iter().map(participant).collect()
     }
 
-    fn committed(self, status: &TransactionStatus, outcomes: Vec<Outcome>) -> Ending {
-        let participants = self.participants().unwrap_or_default();
+    /// `resolved`: locks that ended with the decision.
+    fn committed(self, status: &TransactionStatus, resolved: &[Bytes], outcomes: Vec<Outcome>) -> Ending {
+        let mut participants = self.participants().unwrap_or_default();
+        participants.retain(|participant| !resolved.contains(&participant.unit));
         let (context, transaction, committed_at) =
             (self.context.clone(), self.transaction.clone(), status.committed_at);
         tokio::spawn(async move {

@@ -117,7 +117,8 @@ impl Cluster {
             participants.push(proto::Participant { unit: unit.clone(), prepared });
         }
         if committed {
-            let status = self.router.ask_anchor(transaction.commit(participants, &[])).await.unwrap();
+            let status =
+                self.router.ask_anchor(transaction.commit(participants, vec![units[0].clone()], &[])).await.unwrap();
             assert_eq!(status.state, TransactionState::Committed);
         }
     }
