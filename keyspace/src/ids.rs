@@ -110,6 +110,21 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// The name of a transaction: one attempt of one coordinator to execute a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransactionId {
+    /// What it executes.
+    pub request: RequestId,
+    /// Counts the attempts from 1.
+    pub attempt: u32,
+}
+
+impl fmt::Display for TransactionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.request, self.attempt)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -120,6 +135,8 @@ mod tests {
     fn identities_print_as_operators_write_them() {
         assert_eq!(Version { e: 7, s: 3 }.to_string(), "7.3");
         assert_eq!(RequestId { incarnation: 255, sequence: 9 }.to_string(), "00000000000000ff/9");
+        let request = RequestId { incarnation: 1, sequence: 9 };
+        assert_eq!(TransactionId { request, attempt: 2 }.to_string(), "0000000000000001/9#2");
         assert_eq!(NodeId(4).to_string(), "4");
     }
 

@@ -1,6 +1,6 @@
 //! Identities on the wire. An id of zero is one that was not set.
 
-use keyspace::{GroupId, NodeId, RangeId, ReplicaId, RequestId, Version};
+use keyspace::{GroupId, NodeId, RangeId, ReplicaId, RequestId, TransactionId, Version};
 
 use crate::WireError;
 use crate::wire;
@@ -22,6 +22,24 @@ pub fn request_id(batch_incarnation: u64, exec: &wire::Exec) -> Result<RequestId
     let incarnation = present("RequestBatch", "incarnation", batch_incarnation)?;
     let sequence = present("Exec", "sequence", exec.sequence)?;
     Ok(RequestId { incarnation, sequence })
+}
+
+impl From<TransactionId> for wire::TransactionId {
+    fn from(txn: TransactionId) -> Self {
+        let RequestId { incarnation, sequence } = txn.request;
+        Self { incarnation, sequence, attempt: txn.attempt }
+    }
+}
+
+impl TryFrom<wire::TransactionId> for TransactionId {
+    type Error = WireError;
+
+    fn try_from(txn: wire::TransactionId) -> Result<Self, WireError> {
+        let incarnation = present("TransactionId", "incarnation", txn.incarnation)?;
+        let sequence = present("TransactionId", "sequence", txn.sequence)?;
+        present("TransactionId", "attempt", u64::from(txn.attempt))?;
+        Ok(Self { request: RequestId { incarnation, sequence }, attempt: txn.attempt })
+    }
 }
 
 /// A group id that must be set; `message` is named in the error.

@@ -22,6 +22,7 @@ use openraft::errors::{LinearizableReadError, RaftError};
 use proto::wire;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::contest;
 use super::answer;
 use super::evaluate::{evaluate_now, stale_route, storage_error};
 use super::execute::{Internal, InternalDone, Job};
@@ -197,7 +198,10 @@ impl Reader {
                 continue;
             }
             let mut now = SnapshotView::new(self.group, view, &read.request, clock_ms);
-            let outcome = evaluate_read(self.group, view, &read.request, &mut now);
+            let mut outcome = evaluate_read(self.group, view, &read.request, &mut now);
+            if view.head.locks_held > 0 {
+                outcome = contest::contested(self.group, view, &read.request, clock_ms, outcome);
+            }
             if now.needs_tick {
                 needs.now_ms = needs.now_ms.max(clock_ms);
                 later.push(read);
