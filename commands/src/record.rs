@@ -48,8 +48,12 @@ pub enum Found {
     Record(Option<Record>),
     /// Keys and records of a [`Operation::Scan`], in its order.
     Records(Vec<(Bytes, Record)>),
-    /// The version of the unit of a [`Operation::Observe`]; `None`: absent or expired.
+    /// The version of the live unit of a [`Operation::Observe`]; `None`: there is none, and nothing is known of an
+    /// earlier one.
     Observed(Option<Version>),
+    /// The unit of a [`Operation::Observe`] is absent or expired; the version of its last change. So who looks twice
+    /// sees whether it was there in between.
+    Gone(Version),
 }
 
 /// Reads.
@@ -57,7 +61,10 @@ pub async fn run<V: View>(view: &mut V, operation: &Operation) -> Result<Outcome
     let found = match operation {
         Operation::Get { key } => Found::Record(view.get(key).await?),
         Operation::Scan { range, order, limit } => Found::Records(view.scan(range, *order, *limit).await?),
-        Operation::Observe { unit } => Found::Observed(observe(view, unit).await?),
+        Operation::Observe { unit } => match observe(view, unit).await? {
+            Some(version) => Found::Observed(Some(version)),
+            None => view.last_change(&version_key(unit)).await?.map_or(Found::Observed(None), Found::Gone),
+        },
     };
     Ok(Outcome { now_ms: view.now_ms(), found })
 }
@@ -85,12 +92,11 @@ mod tests {
 
     fn observed(view: &mut MemoryView, unit: &[u8]) -> Option<Version> {
         let operation = Operation::Observe { unit: unit.to_vec().into() };
-        let Ok(crate::Outcome::Record(Outcome { found: Found::Observed(version), .. })) =
-            view.run(&Command::Record(operation))
-        else {
-            panic!("another outcome than was asked for");
-        };
-        version
+        match view.run(&Command::Record(operation)) {
+            Ok(crate::Outcome::Record(Outcome { found: Found::Observed(version), .. })) => version,
+            Ok(crate::Outcome::Record(Outcome { found: Found::Gone(_), .. })) => None,
+            other => panic!("another outcome than was asked for: {other:?}"),
+        }
     }
 
     #[test]

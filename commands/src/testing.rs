@@ -20,6 +20,8 @@ use crate::{Command, Outcome};
 #[derive(Clone, Debug)]
 pub struct MemoryView {
     records: BTreeMap<Bytes, Record>,
+    /// When keys that are gone were removed.
+    removed: BTreeMap<Bytes, Version>,
     version: Version,
     now_ms: u64,
     random_state: u64,
@@ -60,6 +62,7 @@ impl MemoryView {
     pub fn new(now_ms: u64) -> Self {
         Self {
             records: BTreeMap::new(),
+            removed: BTreeMap::new(),
             version: Version { e: 0, s: 1 },
             now_ms,
             random_state: 0x9E37_79B9_7F4A_7C15,
@@ -106,6 +109,11 @@ impl View for MemoryView {
         Ok(self.records.get(key).cloned())
     }
 
+    async fn last_change(&mut self, key: &[u8]) -> Result<Option<Version>, ViewError> {
+        let live = self.records.get(key).map(|record| record.version);
+        Ok(live.or_else(|| self.removed.get(key).copied()))
+    }
+
     async fn scan(&mut self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<(Bytes, Record)>, ViewError> {
         let from = self.records.range(range.start().clone()..);
         let inside = from.filter(|(key, _)| range.contains(key)).map(|(key, record)| (key.clone(), record.clone()));
@@ -126,6 +134,7 @@ impl View for MemoryView {
     fn delete(&mut self, key: Vec<u8>) {
         self.accesses.deletes += 1;
         self.records.remove(key.as_slice());
+        self.removed.insert(key.into(), self.version);
     }
 
     fn flush_redis(&mut self, range: &KeyRange, db: Option<u8>) {

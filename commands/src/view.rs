@@ -53,6 +53,9 @@ pub trait View: Send {
     /// The newest live record.
     fn get(&mut self, key: &[u8]) -> impl Future<Output = Result<Option<Record>, ViewError>> + Send;
 
+    /// The version of the newest write to a key, also when that removed it; `None` when nothing is known of any.
+    fn last_change(&mut self, key: &[u8]) -> impl Future<Output = Result<Option<Version>, ViewError>> + Send;
+
     /// At most `limit` live records of `range`, in `order`.
     fn scan(
         &mut self,

@@ -6,6 +6,7 @@
 //! - [`identity`]: versions, request ids and the ids that must not be zero,
 //! - [`route`]: ranges as replicas report them and as the public API shows them, snapshots and deltas of the catalog,
 //! - [`refusal`]: the closed set of reasons for which a group does not answer a request, and which of them to retry,
+//! - [`transaction`]: what groups say of transactions and their locks,
 //! - [`status`]: the typed detail that rides on every gRPC error.
 //!
 //! Commands and their answers are not here: what they mean is known to the tiers that evaluate and parse them.
@@ -14,10 +15,12 @@ pub mod identity;
 pub mod refusal;
 pub mod route;
 pub mod status;
+pub mod transaction;
 mod wire_error;
 
 pub use refusal::{NotExecutedReason, Refusal};
 pub use status::{Fault, FaultCode};
+pub use transaction::{Participant, SeenLock, TransactionState, TransactionStatus};
 pub use wire_error::WireError;
 
 /// Generated messages, clients and servers.

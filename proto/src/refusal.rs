@@ -10,10 +10,11 @@ use thiserror::Error;
 use crate::WireError;
 use crate::identity::{group_id, known_node};
 use crate::route::{range_report, reported_route};
+use crate::transaction::{SeenLock, TransactionStatus};
 use crate::wire;
 
 /// Why a request has no results.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq)]
 pub enum Refusal {
     /// The group does not serve a target of the request at the epoch named.
     #[error("group {group} does not serve the keys at that epoch")]
@@ -54,6 +55,18 @@ pub enum Refusal {
         /// A sentence for the client.
         message: String,
     },
+    /// Locks of other transactions stand in the way, and the request does not wait or has waited long enough.
+    #[error("locked by another transaction")]
+    Locked {
+        /// The locks, as far as they were seen.
+        locks: Vec<SeenLock>,
+    },
+    /// A step came too late.
+    #[error("its transaction is ended")]
+    Ended(Box<TransactionStatus>),
+    /// Another transaction of the same request is under way.
+    #[error("another attempt of the request is under way")]
+    Busy,
 }
 
 /// What kept a request from being executed.
@@ -93,6 +106,12 @@ impl Refusal {
             Refusal::TooOld => false,
             // The request stays as wrong as it is.
             Refusal::Rejected { .. } => false,
+            // Locks go away, or are taken away.
+            Refusal::Locked { .. } => true,
+            // An end is an end.
+            Refusal::Ended(_) => false,
+            // The other one comes to an end.
+            Refusal::Busy => true,
         }
     }
 
@@ -106,7 +125,10 @@ impl Refusal {
             | Refusal::NotLeader { .. }
             | Refusal::NotExecuted(_)
             | Refusal::Conflict { .. }
-            | Refusal::Rejected { .. } => false,
+            | Refusal::Rejected { .. }
+            | Refusal::Locked { .. }
+            | Refusal::Ended(_)
+            | Refusal::Busy => false,
         }
     }
 }
@@ -180,6 +202,11 @@ impl From<Refusal> for wire::Refusal {
             Refusal::Conflict { unit } => Reason::Conflict(wire::Conflict { unit }),
             Refusal::TooOld => Reason::TooOld(wire::TooOld {}),
             Refusal::Rejected { message } => Reason::Rejected(wire::Rejected { message }),
+            Refusal::Locked { locks } => {
+                Reason::Locked(wire::Locked { locks: locks.into_iter().map(Into::into).collect() })
+            }
+            Refusal::Ended(status) => Reason::Ended((*status).into()),
+            Refusal::Busy => Reason::Busy(wire::Busy {}),
         };
         wire::Refusal { reason: Some(reason) }
     }
@@ -206,6 +233,12 @@ impl TryFrom<wire::Refusal> for Refusal {
             Reason::Conflict(conflict) => Refusal::Conflict { unit: conflict.unit },
             Reason::TooOld(wire::TooOld {}) => Refusal::TooOld,
             Reason::Rejected(rejected) => Refusal::Rejected { message: rejected.message },
+            Reason::Locked(locked) => {
+                let locks = locked.locks.into_iter().map(SeenLock::try_from);
+                Refusal::Locked { locks: locks.collect::<Result<_, _>>()? }
+            }
+            Reason::Ended(status) => Refusal::Ended(Box::new(status.try_into()?)),
+            Reason::Busy(wire::Busy {}) => Refusal::Busy,
         })
     }
 }
@@ -218,6 +251,7 @@ mod tests {
 
     use super::*;
     use crate::route::tests::routes;
+    use crate::transaction::tests::{locks, statuses};
 
     fn refusals() -> impl Strategy<Value = Refusal> {
         let reason = prop_oneof![
@@ -237,6 +271,9 @@ mod tests {
             any::<Vec<u8>>().prop_map(|unit| Refusal::Conflict { unit: unit.into() }),
             Just(Refusal::TooOld),
             "\\PC{0,8}".prop_map(|message| Refusal::Rejected { message }),
+            prop::collection::vec(locks(), 0..3).prop_map(|locks| Refusal::Locked { locks }),
+            statuses().prop_map(|status| Refusal::Ended(Box::new(status))),
+            Just(Refusal::Busy),
         ]
     }
 

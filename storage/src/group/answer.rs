@@ -101,6 +101,7 @@ fn record_result(outcome: record::Outcome) -> wire::RecordResult {
     let result = match outcome.found {
         record::Found::Record(record) => record.map_or(missing, |record| Result::Found(found(Bytes::new(), record))),
         record::Found::Observed(version) => version.map_or(missing, |version| Result::Observed(stamp(version))),
+        record::Found::Gone(version) => Result::Gone(stamp(version)),
         record::Found::Records(records) => {
             let records = records.into_iter().map(|(key, record)| found(key, record)).collect();
             Result::Records(wire::FoundRecords { records })

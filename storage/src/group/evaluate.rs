@@ -537,6 +537,16 @@ impl View for ExecView<'_, '_> {
         self.world.live_record(key)
     }
 
+    async fn last_change(&mut self, key: &[u8]) -> Result<Option<Version>, ViewError> {
+        if self.writes.contains_key(key) {
+            return Ok(Some(self.version()));
+        }
+        match self.world.overlay.get(key) {
+            Some(pending) => Ok(Some(pending.version)),
+            None => self.world.reader.last_change(key).map_err(storage_error),
+        }
+    }
+
     async fn scan(&mut self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<(Bytes, Record)>, ViewError> {
         self.scan_now(range, order, limit)
     }

@@ -278,6 +278,10 @@ impl View for SnapshotView<'_> {
         self.reader.get(key).map_err(storage_error)
     }
 
+    async fn last_change(&mut self, key: &[u8]) -> Result<Option<Version>, ViewError> {
+        self.reader.last_change(key).map_err(storage_error)
+    }
+
     async fn scan(&mut self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<(Bytes, Record)>, ViewError> {
         let mut scan = self.reader.scan(range, order);
         let mut found = Vec::new();
