@@ -150,7 +150,13 @@ pub struct ExecutorConfig {
 
 impl Default for ExecutorConfig {
     fn default() -> Self {
-        Self { pipeline_depth: 4, batch_requests: 4096, batch_bytes: 4 << 20, batch_timeout_ms: 5000, lock_wait_ms: 4000 }
+        Self {
+            pipeline_depth: 4,
+            batch_requests: 4096,
+            batch_bytes: 4 << 20,
+            batch_timeout_ms: 5000,
+            lock_wait_ms: 4000,
+        }
     }
 }
 

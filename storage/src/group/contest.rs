@@ -34,9 +34,7 @@ pub fn contested(group: GroupId, view: &GroupView, request: &ReadRequest, clock_
     let expires_under_lock = |(unit, holder): &(Bytes, Holder)| expired_since(group, view, unit, holder, clock_ms);
     match met.iter().map(expires_under_lock).find(|expires| !matches!(expires, Ok(false))) {
         Some(Err(error)) => rejected(error),
-        None if met.len() <= LISTED_LOCKS => {
-            Outcome::Contested(wire::Contested { below: Some(below), locks: seen })
-        }
+        None if met.len() <= LISTED_LOCKS => Outcome::Contested(wire::Contested { below: Some(below), locks: seen }),
         Some(Ok(_)) | None => locked(seen),
     }
 }
@@ -54,14 +52,18 @@ fn met(group: GroupId, view: &GroupView, request: &ReadRequest) -> Result<Vec<(B
         }
     }
     let below_snapshot = |p: Version| request.at.is_none_or(|at| p.e < at);
-    met.retain(|(_, holder)| {
-        holder.exclusive && Some(holder.txn) != request.txn && below_snapshot(holder.prepared)
-    });
+    met.retain(|(_, holder)| holder.exclusive && Some(holder.txn) != request.txn && below_snapshot(holder.prepared));
     Ok(met)
 }
 
 /// Whether the unit has expired after the lock was taken.
-fn expired_since(group: GroupId, view: &GroupView, unit: &Bytes, holder: &Holder, clock_ms: u64) -> Result<bool, String> {
+fn expired_since(
+    group: GroupId,
+    view: &GroupView,
+    unit: &Bytes,
+    holder: &Holder,
+    clock_ms: u64,
+) -> Result<bool, String> {
     let key = keyspace::layout::version_key(unit);
     let mut reader = VersionReader::new(&*view.snapshot, group, &view.ranges, Version::MAX);
     let Some(record) = reader.get(&key).map_err(|error| error.to_string())? else { return Ok(false) };

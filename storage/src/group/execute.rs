@@ -444,12 +444,17 @@ impl Office<'_> {
         self.link.next()
     }
 
-    /// Step 1: evaluates what waits, as far as the draft has room.
-    fn evaluate_queued(&mut self) {
-        let mut budget = EVALUATIONS_PER_TURN;
+    /// Moves the group's time, if the other nodes agree with this one's clock.
+    fn look_at_the_clock(&mut self) {
         if let Some(now_ms) = self.executor.clock.now_ms() {
             self.world.now_ms = self.world.now_ms.max(now_ms);
         }
+    }
+
+    /// Step 1: evaluates what waits, as far as the draft has room.
+    fn evaluate_queued(&mut self) {
+        let mut budget = EVALUATIONS_PER_TURN;
+        self.look_at_the_clock();
         while budget > 0 && self.draft_has_room() {
             if let Some(ticket) = self.woken.pop_front() {
                 self.evaluate_woken(ticket);
@@ -552,6 +557,7 @@ impl Office<'_> {
     }
 
     fn end_overdue_waits(&mut self) {
+        self.look_at_the_clock();
         for (ticket, unit) in self.waits.overdue(millis(self.began.elapsed())) {
             if let Some(waiting) = self.waits.take(ticket) {
                 let batch = self.next_link();
@@ -783,6 +789,7 @@ impl Office<'_> {
 
     /// Looks for gateways that were silent for long, and writes floors that had no batch to ride in.
     fn sweep(&mut self) {
+        self.look_at_the_clock();
         gauge!("storage_dedup_records", "group" => self.executor.group.0.to_string())
             .set(self.world.dedup.len() as f64);
         let mut changes = Changes::default();

@@ -222,6 +222,7 @@ pub fn stored_within(
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+/// Shared with the tests of its neighbours.
 pub mod tests {
     use keyspace::RequestId;
 

@@ -22,8 +22,8 @@ use openraft::errors::{LinearizableReadError, RaftError};
 use proto::wire;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::contest;
 use super::answer;
+use super::contest;
 use super::evaluate::{evaluate_now, stale_route, storage_error};
 use super::execute::{Internal, InternalDone, Job};
 use super::request::{Outcome, ReadRequest, Reason, ReplyTo, not_executed, refusal, rejected};

@@ -133,8 +133,7 @@ impl RecordTable {
         while let Some((key, value)) = cursor.current() {
             let (anchor, txn) = GroupKeys::split_transaction(key)
                 .ok_or_else(|| StateError::Junk(format!("key of a transaction {key:02x?}")))?;
-            let record =
-                wire::TransactionRecord::decode(value).map_err(|error| StateError::Junk(error.to_string()))?;
+            let record = wire::TransactionRecord::decode(value).map_err(|error| StateError::Junk(error.to_string()))?;
             records.insert(txn, Record::from_wire(anchor, record)?);
             cursor.next()?;
         }
@@ -167,8 +166,11 @@ impl RecordTable {
             _ => false,
         };
         assert!(allowed, "I4: {txn} goes from {before:?} to {:?}", record.state);
-        let change =
-            wire::TransactionChange { anchor: record.anchor.clone(), txn: Some(txn.into()), record: Some(record.to_wire()) };
+        let change = wire::TransactionChange {
+            anchor: record.anchor.clone(),
+            txn: Some(txn.into()),
+            record: Some(record.to_wire()),
+        };
         self.records.insert(txn, record);
         change
     }
@@ -218,7 +220,13 @@ mod tests {
     use super::*;
 
     fn record(state: State) -> Record {
-        Record { anchor: "a".into(), state, participants: vec!["a".into(), "b".into()], heartbeat_ms: 5, response: None }
+        Record {
+            anchor: "a".into(),
+            state,
+            participants: vec!["a".into(), "b".into()],
+            heartbeat_ms: 5,
+            response: None,
+        }
     }
 
     fn committed(s: u64) -> State {

@@ -108,7 +108,8 @@ impl Evaluator<'_> {
             Scope::Interval(range) => Some(range),
             Scope::Unit(_) => None,
         });
-        let seen: Vec<_> = intervals.flat_map(|range| self.seen_within(range, txn, writes)).take(LISTED_LOCKS).collect();
+        let seen: Vec<_> =
+            intervals.flat_map(|range| self.seen_within(range, txn, writes)).take(LISTED_LOCKS).collect();
         (!seen.is_empty()).then_some(Obstacle::Interval(seen))
     }
 
@@ -269,7 +270,7 @@ impl Evaluator<'_> {
         participants: &[(Bytes, Version)],
         response: &wire::Results,
     ) -> Outcome {
-        let Some(record) = self.records.get(request.txn) else { return status(absent()) };
+        let Some(record) = self.records.get(request.txn).cloned() else { return status(absent()) };
         if record.state != State::Pending {
             return status(record.status());
         }
@@ -278,7 +279,7 @@ impl Evaluator<'_> {
         let at = participants.iter().map(|(_, p)| *p).fold(*self.clock, Version::max);
         self.advance_clock(at);
         let state = State::Committed { at, participants: participants.to_vec(), forgotten: false };
-        let record = Record { state, heartbeat_ms: self.now_ms, response: Some(response.clone()), ..record.clone() };
+        let record = Record { state, heartbeat_ms: self.now_ms, response: Some(response.clone()), ..record };
         let decided = record.status();
         self.set_record(request.txn, record);
         self.record_reply(request.txn.request, &request.anchor, response);

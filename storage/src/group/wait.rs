@@ -72,9 +72,12 @@ impl<T> WaitQueues<T> {
             return units.iter().position(|unit| locked(unit));
         }
         units.iter().position(|unit| {
-            let queued = self.queues.get(unit).and_then(VecDeque::front).is_some_and(|first| Some(*first) != ticket);
-            let reserved = self.reserved.get(unit).is_some_and(|by| Some(*by) != ticket);
-            locked(unit) || queued || reserved
+            // Whoever queues at a unit that is reserved waits for its reservation.
+            let taken = match self.reserved.get(unit) {
+                Some(by) => Some(*by) != ticket,
+                None => self.first_at(unit).is_some_and(|first| Some(first) != ticket),
+            };
+            locked(unit) || taken
         })
     }
 

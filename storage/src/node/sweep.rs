@@ -130,8 +130,7 @@ impl Round {
     ) -> Result<Answer, Missed> {
         let unit = units.first().ok_or("a step about nothing")?;
         let place = self.locate(unit).await?;
-        let target =
-            |key| wire::Target { key, range_id: place.range_id, epoch: place.epoch, ..Default::default() };
+        let target = |key| wire::Target { key, range_id: place.range_id, epoch: place.epoch, ..Default::default() };
         let transact = wire::Transact { txn: Some(txn.into()), anchor: anchor.clone(), step: Some(step) };
         let request = wire::Request {
             ticket: 1,
@@ -142,7 +141,8 @@ impl Round {
         };
         let address = self.leader(place.group).await?;
         let channel = self.channel(&address).await?;
-        let batch = wire::RequestBatch { incarnation: txn.request.incarnation, requests: vec![request], ..Default::default() };
+        let batch =
+            wire::RequestBatch { incarnation: txn.request.incarnation, requests: vec![request], ..Default::default() };
         let ask = async {
             let mut client = wire::storage_client::StorageClient::new(channel);
             // The stream stays open until the answer is there.

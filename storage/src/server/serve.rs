@@ -107,9 +107,7 @@ async fn take(node: &Arc<Node>, batch: wire::RequestBatch, sink: &mpsc::Unbounde
                 convert::exec(batch.incarnation, batch.seen_e, request.connection, request.targets, exec)
                     .map(|exec| Converted::Ask(Ask::Exec(exec)))
             }
-            Some(wire::request::Kind::Read(read)) => {
-                convert::read(request.targets, read).map(Converted::Read)
-            }
+            Some(wire::request::Kind::Read(read)) => convert::read(request.targets, read).map(Converted::Read),
             Some(wire::request::Kind::Transact(step)) => {
                 convert::step(batch.seen_e, request.connection, request.targets, step)
                     .map(|step| Converted::Ask(Ask::Step(step)))
