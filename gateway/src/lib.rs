@@ -35,16 +35,31 @@
 //! 5. [`dynamodb::Store::call`], which the router implements, submits a bundle of one `Read`; steps 4 to 6 above follow.
 //! 6. The item record that comes back becomes JSON.
 //!
+//! # One MULTI
+//!
+//! `MULTI · SET a 1 · INCR b · EXEC`, where `a` and `b` lie in two groups.
+//!
+//! 1. EXEC makes one [`txn::Work`] of the queued commands and hands it to [`txn::Transactions::run`].
+//! 2. `shape::shape` finds the groups of the units. Were it one, the work would be one `Exec`, as above.
+//! 3. `coordinate::run` makes an `Attempt`; [`router::Router::begin_transaction`] names it.
+//! 4. `Attempt::prewrite` sends a prewrite to each group, with [`router::Router::steps`]. The groups evaluate, lock and vote.
+//! 5. `Attempt::commit` sends the votes to the anchor, which decides. The client is answered.
+//! 6. `resolve_all` has the groups turn their locks into data.
+//!
+//! Whoever meets one of these locks meanwhile is sent back with it, and `Core::unlock` or `Core::settle_contested` ask the
+//! anchor what to make of it.
+//!
 //! # What is absent
 //!
 //! The gateway keeps no state that survives a restart, and none that other gateways must know: any client may talk to
-//! any of them. There is no authentication, no TLS, no transaction over several groups.
+//! any of them. There is no authentication and no TLS.
 
 pub mod config;
 pub mod dynamodb;
 pub mod grpc;
 pub mod redis;
 pub mod router;
+pub mod txn;
 
 use std::io;
 use std::net::SocketAddr;

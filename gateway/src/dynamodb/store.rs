@@ -81,11 +81,13 @@ impl From<RouterError> for StoreError {
             RouterError::Overloaded => StoreError::Overloaded,
             RouterError::CrossGroup => StoreError::CrossGroup,
             // Conflicts come from observed versions, of which these operations have none: as good as a bad moment.
-            RouterError::Unavailable(_) | RouterError::Conflict => StoreError::Unavailable,
+            RouterError::Unavailable(_) | RouterError::Conflict | RouterError::Locked => StoreError::Unavailable,
             RouterError::OutcomeUnknown => StoreError::OutcomeUnknown,
             RouterError::DiskFull => StoreError::DiskFull,
             RouterError::Rejected(reason) => StoreError::Rejected(reason),
-            RouterError::SnapshotTooOld | RouterError::Protocol(_) => StoreError::Internal(error.to_string()),
+            RouterError::SnapshotTooOld | RouterError::Ended | RouterError::Protocol(_) => {
+                StoreError::Internal(error.to_string())
+            }
         }
     }
 }

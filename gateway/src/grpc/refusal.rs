@@ -19,12 +19,14 @@ pub(super) fn status(error: RouterError) -> Status {
             (FaultCode::OutcomeUnknown, "the request may or may not have taken effect".to_owned())
         }
         RouterError::Conflict => (FaultCode::Conflict, "a key changed meanwhile".to_owned()),
+        RouterError::Locked => (FaultCode::Conflict, "another transaction holds a key".to_owned()),
         RouterError::SnapshotTooOld => {
             (FaultCode::FailedPrecondition, "versions as old as the timestamp are not kept any more".to_owned())
         }
         RouterError::DiskFull => (FaultCode::Overloaded, "the disk of the storage node is full".to_owned()),
         RouterError::Rejected(sentence) => (FaultCode::InvalidArgument, sentence),
-        RouterError::Protocol(_) => unexpected(),
+        // Whoever takes steps of transactions acts on an end and never hands it on.
+        RouterError::Ended | RouterError::Protocol(_) => unexpected(),
     };
     Fault::new(code, message).into()
 }

@@ -24,6 +24,9 @@ pub(super) fn reply(error: &RouterError) -> Value {
             "ERR The outcome of the command is unknown: it may or may not have taken effect".to_owned()
         }
         RouterError::Conflict => "TRYAGAIN A key changed meanwhile. The command was not executed.".to_owned(),
+        RouterError::Locked => "TRYAGAIN Another transaction holds a key. The command was not executed.".to_owned(),
+        // Whoever takes steps of transactions acts on it and never hands it on.
+        RouterError::Ended => UNEXPECTED.to_owned(),
         RouterError::SnapshotTooOld => "ERR The snapshot is too old".to_owned(),
         RouterError::DiskFull => {
             "MISCONF The disk of the storage node is full. The command was not executed.".to_owned()

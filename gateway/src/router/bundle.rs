@@ -12,12 +12,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use commands::{Command, Outcome};
-use keyspace::KeyRange;
+use keyspace::{KeyRange, TransactionId, Version};
 use parking_lot::Mutex;
 use proto::wire;
 
 use super::RouterError;
-use super::wire::command_to_wire;
+use super::step::{Reservation, Transacted};
+use super::unlock::Contest;
+use super::wire::{command_to_wire, observed_to_wire, outcomes};
 
 /// Bytes that a request costs besides its keys and values, for the bounds.
 const REQUEST_OVERHEAD: usize = 256;
@@ -25,16 +27,31 @@ const REQUEST_OVERHEAD: usize = 256;
 /// What became of one request: the outcome of each of its commands.
 pub type Answer = Result<Vec<Outcome>, RouterError>;
 
+/// What became of one request, steps of transactions included.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Answered {
+    /// Of an `Exec` or a `Read`.
+    Outcomes(Vec<Outcome>),
+    /// Of a step.
+    Transacted(Transacted),
+}
+
 /// One request, ready to be sent: the commands and everything that they may touch.
 ///
-/// It becomes an `Exec` when a command may write, else a `Read`.
+/// It becomes an `Exec` when a command may write, else a `Read`; or it is a step of a transaction
+/// ([`super::Transaction`]).
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) targets: Vec<wire::Target>,
     pub(super) intervals: Vec<KeyRange>,
     pub(super) commands: Vec<wire::Command>,
+    pub(super) observed: Vec<wire::ObservedUnit>,
     pub(super) exec: bool,
     pub(super) at: u64,
+    pub(super) reader: Option<TransactionId>,
+    pub(super) step: Option<Box<wire::Transact>>,
+    /// Keeps the sequence of a step's transaction until nothing of the step is under way.
+    pub(super) reservation: Option<Arc<Reservation>>,
     pub(super) bytes: usize,
 }
 
@@ -60,15 +77,32 @@ impl Prepared {
         debug_assert!(!units.is_empty() || !intervals.is_empty(), "a request names what it touches");
         let keys: usize = units.iter().map(Bytes::len).sum();
         let payload: usize = commands.iter().map(super::wire::command_bytes).sum();
-        let target = |key| wire::Target { key, end: Bytes::new(), is_interval: false, range_id: 0, epoch: 0 };
         Self {
-            targets: units.into_iter().map(target).collect(),
+            targets: units.into_iter().map(unit_target).collect(),
             intervals,
             commands,
+            observed: Vec::new(),
             exec,
             at: 0,
+            reader: None,
+            step: None,
+            reservation: None,
             bytes: REQUEST_OVERHEAD + keys + payload,
         }
+    }
+
+    /// A step of a transaction at the group of `units`.
+    pub(super) fn step(
+        step: wire::Transact,
+        units: Vec<Bytes>,
+        payload: usize,
+        reservation: Option<Arc<Reservation>>,
+    ) -> Self {
+        let mut prepared = Self::build(Vec::new(), false, units, Vec::new());
+        prepared.bytes += payload;
+        prepared.step = Some(Box::new(step));
+        prepared.reservation = reservation;
+        prepared
     }
 
     /// Makes a read-only request take its turn behind earlier writes of its connection, as an `Exec`.
@@ -84,6 +118,42 @@ impl Prepared {
         self.at = timestamp;
         self
     }
+
+    /// Executes only if these units still have these versions (`None`: absent or expired), else
+    /// [`RouterError::Conflict`]. The units are among those named. Makes it an `Exec`.
+    #[must_use]
+    pub fn observed(mut self, observed: Vec<(Bytes, Option<Version>)>) -> Self {
+        self.exec |= !observed.is_empty();
+        self.observed = observed_to_wire(observed);
+        self
+    }
+
+    /// Reads in the name of a transaction: its own locks do not stand in the way.
+    #[must_use]
+    pub fn read_by(mut self, reader: Option<TransactionId>) -> Self {
+        self.reader = reader;
+        self
+    }
+
+    /// Whether it ends something that is under way and stands in the way of others: the bounds let it pass.
+    pub(super) fn is_urgent(&self) -> bool {
+        use wire::transact::Step;
+        match self.step.as_deref().and_then(|step| step.step.as_ref()) {
+            None | Some(Step::Begin(_) | Step::Prewrite(_)) => false,
+            Some(
+                Step::Commit(_)
+                | Step::Abort(_)
+                | Step::Resolve(_)
+                | Step::Forget(_)
+                | Step::Heartbeat(_)
+                | Step::Inquire(_),
+            ) => true,
+        }
+    }
+}
+
+fn unit_target(key: Bytes) -> wire::Target {
+    wire::Target { key, end: Bytes::new(), is_interval: false, range_id: 0, epoch: 0 }
 }
 
 /// The results of a bundle, in the order of its requests. Dropping it gives up the retries of what is unanswered.
@@ -96,6 +166,17 @@ impl Future for Completion {
     type Output = Vec<Answer>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcomes = |answered: Result<Answered, RouterError>| match answered? {
+            Answered::Outcomes(outcomes) => Ok(outcomes),
+            Answered::Transacted(_) => Err(RouterError::Protocol("a step among commands".into())),
+        };
+        self.poll_answered(context).map(|answers| answers.into_iter().map(outcomes).collect())
+    }
+}
+
+impl Completion {
+    /// Ready when all answers are there. Not to be polled again then.
+    pub(super) fn poll_answered(&self, context: &mut Context<'_>) -> Poll<Vec<Result<Answered, RouterError>>> {
         let mut slots = self.bundle.slots.lock();
         if slots.open > 0 {
             if slots.waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
@@ -128,7 +209,7 @@ pub(super) struct Bundle {
 
 #[derive(Debug)]
 struct Slots {
-    answers: Vec<Option<Answer>>,
+    answers: Vec<Option<Result<Answered, RouterError>>>,
     open: usize,
     waker: Option<Waker>,
 }
@@ -153,7 +234,7 @@ impl Bundle {
         slots.open = 0;
     }
 
-    fn answer(&self, index: u32, answer: Answer) {
+    fn answer(&self, index: u32, answer: Result<Answered, RouterError>) {
         let waker = {
             let mut slots = self.slots.lock();
             let slot = &mut slots.answers[index as usize];
@@ -177,8 +258,12 @@ pub(super) struct Flight {
     pub(super) intervals: Vec<KeyRange>,
     /// How many of the request's targets are units.
     pub(super) units: usize,
-    /// 0 for a `Read`.
+    /// Of an `Exec`, finished with the flight; 0 for everything else.
     pub(super) sequence: u64,
+    /// Of a step: its transaction's sequence, finished when nothing holds it any more.
+    _reservation: Option<Arc<Reservation>>,
+    /// What a read has learnt of the locks it met.
+    pub(super) contest: Contest,
     /// Counted against the bounds.
     pub(super) bytes: usize,
     pub(super) bundle: Arc<Bundle>,
@@ -212,44 +297,104 @@ impl Flight {
         now: Instant,
     ) -> Self {
         let (bundle, index) = place;
-        let Prepared { targets, intervals, commands, exec, at, bytes } = prepared;
+        let Prepared { targets, intervals, commands, observed, exec, at, reader, step, reservation, bytes } = prepared;
         let units = targets.len();
-        let kind = if exec {
-            let starts = intervals.iter().map(KeyRange::start);
-            let anchor = targets.iter().map(|target| &target.key).chain(starts).min().cloned().unwrap_or_default();
-            wire::request::Kind::Exec(wire::Exec { sequence, first_e, anchor, observed: Vec::new(), commands })
-        } else {
-            wire::request::Kind::Read(wire::Read { commands, at })
+        let kind = match step {
+            Some(step) => wire::request::Kind::Transact(sent_first_at(*step, first_e)),
+            None if exec => {
+                let anchor = anchor(&targets, &intervals);
+                wire::request::Kind::Exec(wire::Exec { sequence, first_e, anchor, observed, commands })
+            }
+            None => wire::request::Kind::Read(wire::Read { commands, at, txn: reader.map(Into::into) }),
         };
         let connection = bundle.connection;
         let request = Arc::new(wire::Request { ticket: 0, group_id: 0, targets, connection, kind: Some(kind) });
         let history = History { submitted: now, refusals: 0, hops: 0, turn: 0, outcome_unknown: false };
-        Self { request, intervals, units, sequence: if exec { sequence } else { 0 }, bytes, bundle, index, history }
+        let sequence = if exec { sequence } else { 0 };
+        let contest = Contest::default();
+        let _reservation = reservation;
+        Self { request, intervals, units, sequence, _reservation, contest, bytes, bundle, index, history }
     }
 
-    /// Whether the request may write, so that an unknown outcome matters.
-    pub(super) fn is_exec(&self) -> bool {
-        self.sequence != 0
-    }
-
-    /// How many results its answer has.
-    pub(super) fn commands(&self) -> usize {
+    /// Whether it may change something, so that an unknown outcome matters.
+    pub(super) fn has_effect(&self) -> bool {
         match &self.request.kind {
-            Some(wire::request::Kind::Exec(exec)) => exec.commands.len(),
-            Some(wire::request::Kind::Read(read)) => read.commands.len(),
-            None => 0,
+            Some(wire::request::Kind::Exec(_)) => true,
+            Some(wire::request::Kind::Transact(step)) => !matches!(step.step, Some(wire::transact::Step::Inquire(_))),
+            Some(wire::request::Kind::Read(_)) | None => false,
         }
     }
 
+    /// Whether it waits for locks; a prewrite of a transaction that is not in ordered mode is rather refused.
+    pub(super) fn waits_for_locks(&self) -> bool {
+        let Some(wire::request::Kind::Transact(wire::Transact { step: Some(step), .. })) = &self.request.kind else {
+            return true;
+        };
+        !matches!(step, wire::transact::Step::Prewrite(wire::Prewrite { waits: false, .. }))
+    }
+
+    /// Whether it is a read of the newest state by nobody in particular, which an `Exec` can do as well.
+    pub(super) fn can_queue(&self) -> bool {
+        matches!(&self.request.kind, Some(wire::request::Kind::Read(read)) if read.at == 0 && read.txn.is_none())
+    }
+
+    /// Makes such a read an `Exec`: it waits in the queue of a locked unit.
+    pub(super) fn queue(&mut self, sequence: u64, first_e: u64) {
+        debug_assert!(self.can_queue(), "only a plain read can wait in a queue");
+        let request = Arc::make_mut(&mut self.request);
+        if let Some(wire::request::Kind::Read(read)) = request.kind.take() {
+            let anchor = anchor(&request.targets[..self.units], &self.intervals);
+            let exec = wire::Exec { sequence, first_e, anchor, observed: Vec::new(), commands: read.commands };
+            request.kind = Some(wire::request::Kind::Exec(exec));
+            self.sequence = sequence;
+        }
+    }
+
+    /// What the results of a group mean for this request.
+    pub(super) fn read_results(&self, results: wire::Results) -> Result<Answered, RouterError> {
+        let commands = match &self.request.kind {
+            Some(wire::request::Kind::Exec(exec)) => exec.commands.len(),
+            Some(wire::request::Kind::Read(read)) => read.commands.len(),
+            Some(wire::request::Kind::Transact(_)) | None => {
+                return Err(RouterError::Protocol("results for a step".into()));
+            }
+        };
+        outcomes(results, commands).map(Answered::Outcomes)
+    }
+
+    /// What the answer to a step means for this request.
+    pub(super) fn read_step(&self, transacted: wire::Transacted) -> Result<Answered, RouterError> {
+        let Some(wire::request::Kind::Transact(step)) = &self.request.kind else {
+            return Err(RouterError::Protocol("the answer to a step for commands".into()));
+        };
+        Transacted::read(step, transacted).map(Answered::Transacted)
+    }
+
     /// Ends the flight. Its sequence, count and bytes go on the tally, which the caller must settle.
-    pub(super) fn finish(self, answer: Answer, tally: &mut Tally) {
+    pub(super) fn finish(self, answer: Result<Answered, RouterError>, tally: &mut Tally) {
         tally.requests += 1;
         tally.bytes += self.bytes;
-        if self.is_exec() {
+        if self.sequence != 0 {
             tally.sequences.push(self.sequence);
         }
         self.bundle.answer(self.index, answer);
     }
+}
+
+/// The smallest unit that a request names; an interval counts by its start.
+fn anchor(units: &[wire::Target], intervals: &[KeyRange]) -> Bytes {
+    let starts = intervals.iter().map(KeyRange::start);
+    units.iter().map(|target| &target.key).chain(starts).min().cloned().unwrap_or_default()
+}
+
+/// The step with the largest oracle value that was seen when it was sent first.
+fn sent_first_at(mut transact: wire::Transact, seen_e: u64) -> wire::Transact {
+    match &mut transact.step {
+        Some(wire::transact::Step::Begin(begin)) => begin.first_e = seen_e,
+        Some(wire::transact::Step::Prewrite(prewrite)) => prewrite.first_e = seen_e,
+        _ => {}
+    }
+    transact
 }
 
 /// Flights that have ended and are not yet taken off the books.

@@ -114,7 +114,7 @@ impl Snapshot {
 }
 
 /// The group to ask for a route: where it has moved to, else where it is.
-fn serving_group(route: &Route) -> GroupId {
+pub(crate) fn serving_group(route: &Route) -> GroupId {
     match route.state {
         keyspace::RangeState::Moved(group) => group,
         _ => route.group,

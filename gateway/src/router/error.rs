@@ -25,6 +25,12 @@ pub enum RouterError {
     /// Not executed: a unit that the request had observed has changed.
     #[error("a key has changed since it was read")]
     Conflict,
+    /// Not executed: a prewrite that does not wait met the lock of another transaction.
+    #[error("another transaction has locked a key")]
+    Locked,
+    /// Not executed: the transaction of the step is decided; its anchor says how.
+    #[error("the transaction has ended")]
+    Ended,
     /// Not executed: versions as old as the asked timestamp are not kept any more.
     #[error("the snapshot is too old")]
     SnapshotTooOld,
@@ -44,11 +50,13 @@ impl RouterError {
     pub fn is_retryable(&self) -> bool {
         match self {
             // Bounds of the moment.
-            RouterError::Overloaded | RouterError::Unavailable(_) | RouterError::Conflict => true,
+            RouterError::Overloaded | RouterError::Unavailable(_) | RouterError::Conflict | RouterError::Locked => true,
             // Somebody must make room first, but nothing took effect.
             RouterError::DiskFull => true,
-            // The request itself must change.
-            RouterError::CrossGroup | RouterError::SnapshotTooOld | RouterError::Rejected(_) => false,
+            // The request itself must change, or be another attempt.
+            RouterError::Ended | RouterError::CrossGroup | RouterError::SnapshotTooOld | RouterError::Rejected(_) => {
+                false
+            }
             // It may have taken effect: only the caller knows whether twice is harmless.
             RouterError::OutcomeUnknown | RouterError::Protocol(_) => false,
         }
@@ -80,11 +88,15 @@ pub enum Reason {
     Unreachable,
     /// The node took the request and says nothing.
     NoAnswer,
+    /// Locks of transactions are in the way.
+    Locked,
+    /// Another attempt of the same request is under way.
+    Busy,
 }
 
 impl Reason {
     /// Every reason, for counters that exist before the first event.
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 13] = [
         Reason::NoRoute,
         Reason::StaleRoute,
         Reason::NotLeader,
@@ -96,6 +108,8 @@ impl Reason {
         Reason::StreamBroken,
         Reason::Unreachable,
         Reason::NoAnswer,
+        Reason::Locked,
+        Reason::Busy,
     ];
 
     /// Value of the `reason` label.
@@ -112,6 +126,8 @@ impl Reason {
             Reason::StreamBroken => "stream_broken",
             Reason::Unreachable => "unreachable",
             Reason::NoAnswer => "no_answer",
+            Reason::Locked => "locked",
+            Reason::Busy => "busy",
         }
     }
 
@@ -126,7 +142,9 @@ impl Reason {
             | Reason::Restarted
             | Reason::Draining
             | Reason::Predecessor
-            | Reason::Unreachable => false,
+            | Reason::Unreachable
+            | Reason::Locked
+            | Reason::Busy => false,
         }
     }
 }
@@ -145,6 +163,8 @@ impl fmt::Display for Reason {
             Reason::StreamBroken => "the connection to the storage node broke",
             Reason::Unreachable => "the storage node cannot be reached",
             Reason::NoAnswer => "the storage node does not answer",
+            Reason::Locked => "other transactions hold the keys",
+            Reason::Busy => "another attempt of the request is under way",
         })
     }
 }

@@ -28,6 +28,8 @@ use super::{Router, RouterConfig};
 pub(crate) enum Verdict {
     Results(wire::Results),
     Refuse(Refusal),
+    /// Anything else.
+    Answer(wire::reply::Outcome),
     /// No answer, ever.
     Silence,
     /// The stream breaks; nothing of the batch is answered.
@@ -125,6 +127,7 @@ impl NodeInner {
             };
             let outcome = match verdict {
                 Verdict::Results(results) => wire::reply::Outcome::Results(results),
+                Verdict::Answer(outcome) => outcome,
                 Verdict::Refuse(refusal) => {
                     if request.connection != 0 {
                         refused.insert(request.connection);

@@ -3,22 +3,34 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use commands::redis::{Invocation, ScanPosition, Span, SpanOutcome, SpanPart, Value};
+use commands::redis::{Invocation, ScanPosition, Span, SpanPart};
 use commands::testing::MemoryView;
-use commands::{Command, Order, Outcome, raw};
+use commands::{Command, Order, raw, record};
 use keyspace::KeyRange;
 use proto::wire;
 
 use super::fake::Verdict;
+use super::results::result_of;
 
 /// Evaluates one request. Dedup, routes and timestamps are not its affair.
 pub(crate) fn evaluate(view: &mut MemoryView, request: &wire::Request) -> Verdict {
     let commands = match request.kind.as_ref().unwrap() {
         wire::request::Kind::Exec(exec) => &exec.commands,
         wire::request::Kind::Read(read) => &read.commands,
+        wire::request::Kind::Transact(_) => panic!("this store knows nothing of transactions"),
     };
-    let run = |command: &wire::Command| to_wire(view.run(&from_wire(command.clone())).unwrap());
-    Verdict::Results(wire::Results { results: commands.iter().map(run).collect() })
+    Verdict::Results(run_all(view, commands))
+}
+
+/// Evaluates commands together.
+pub(super) fn run_all(view: &mut MemoryView, commands: &[wire::Command]) -> wire::Results {
+    let run = |command: &wire::Command| result_of(view.run(&from_wire(command.clone())).unwrap());
+    wire::Results { results: commands.iter().map(run).collect() }
+}
+
+/// Whether a command may write.
+pub(super) fn writes(command: &wire::Command) -> bool {
+    from_wire(command.clone()).writes()
 }
 
 fn range(start: Bytes, end: Bytes) -> KeyRange {
@@ -58,65 +70,15 @@ fn from_wire(command: wire::Command) -> Command {
                 limit: scan.limit as usize,
             },
         }),
+        Language::Record(command) => Command::Record(match command.operation.unwrap() {
+            wire::record_command::Operation::Get(key) => record::Operation::Get { key },
+            wire::record_command::Operation::Scan(scan) => record::Operation::Scan {
+                range: range(scan.start, scan.end),
+                order: if scan.reverse { Order::Descending } else { Order::Ascending },
+                limit: scan.limit as usize,
+            },
+            wire::record_command::Operation::Observe(unit) => record::Operation::Observe { unit },
+        }),
         Language::Dynamo(_) => panic!("the DynamoDB listener has tests of its own"),
     }
-}
-
-fn to_wire(outcome: Outcome) -> wire::CommandResult {
-    use wire::command_result::Language;
-    let language = match outcome {
-        Outcome::Redis(value) => Language::Redis(value_to_wire(value)),
-        Outcome::RedisSpan(outcome) => {
-            use wire::redis_span_result::Part;
-            let part = match outcome {
-                SpanOutcome::Scanned { keys, next } => {
-                    let position = next.unwrap_or_default();
-                    Part::Scanned(wire::RedisScanned {
-                        keys,
-                        done: next.is_none(),
-                        next_slot: position.slot.into(),
-                        next_above_hash: position.above_hash.unwrap_or_default(),
-                        next_whole_slot: position.above_hash.is_none(),
-                    })
-                }
-                SpanOutcome::Counted { keys, resume } => {
-                    Part::Counted(wire::RedisCounted { keys, resume: resume.unwrap_or_default() })
-                }
-                SpanOutcome::Flushed => Part::Flushed(wire::Unit {}),
-            };
-            Language::RedisSpan(wire::RedisSpanResult { part: Some(part) })
-        }
-        Outcome::Raw(outcome) => {
-            use wire::raw_result::Result as Kind;
-            let result = match outcome {
-                raw::Outcome::Written(version) => Kind::Written(version.into()),
-                raw::Outcome::Found { value, version } => {
-                    Kind::Found(wire::RawFound { value, version: Some(version.into()) })
-                }
-                raw::Outcome::Missing => Kind::Missing(wire::Unit {}),
-                raw::Outcome::Pairs { pairs, truncated } => {
-                    let pairs = pairs.into_iter().map(|(key, value)| wire::RawPair { key, value }).collect();
-                    Kind::Pairs(wire::RawPairs { pairs, truncated })
-                }
-            };
-            Language::Raw(wire::RawResult { result: Some(result) })
-        }
-        Outcome::Dynamo(_) => panic!("the DynamoDB listener has tests of its own"),
-    };
-    wire::CommandResult { language: Some(language) }
-}
-
-/// What the commands of these tests answer.
-fn value_to_wire(value: Value) -> wire::RedisValue {
-    use wire::redis_value::Kind;
-    let kind = match value {
-        Value::Simple(status) => Kind::Simple(status.into_owned()),
-        Value::Error(error) => Kind::Error(error),
-        Value::Integer(integer) => Kind::Integer(integer),
-        Value::Bulk(bytes) => Kind::Bulk(bytes),
-        Value::Null => Kind::Null(wire::Unit {}),
-        Value::Array(items) => Kind::Array(wire::RedisValues { items: items.into_iter().map(value_to_wire).collect() }),
-        other => panic!("no command on strings answers {other:?}"),
-    };
-    wire::RedisValue { kind: Some(kind) }
 }

@@ -19,11 +19,10 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use tonic::codec::Streaming;
 
-use super::bundle::{Flight, Tally};
+use super::bundle::{Answered, Flight, Tally};
 use super::error::Reason;
 use super::retry::{Refused, Trouble};
 use super::stream::{self, OutgoingBatch};
-use super::wire::outcomes;
 use super::{Core, RouterError};
 
 /// Bounds of one message. A leg is never divided, so a message may exceed them by one leg.
@@ -279,29 +278,31 @@ impl Link {
 
     fn answer(&mut self, place: Place, outcome: Option<wire::reply::Outcome>, tally: &mut Tally) {
         let leg = self.legs.get_mut(&place.leg).expect("a ticket that was sent belongs to a leg");
+        let refuse = |leg: &mut SentLeg, trouble| leg.refusals.push((place.position, trouble));
         match outcome {
             Some(wire::reply::Outcome::Results(results)) => {
                 // A flight that has been given up in the meantime takes no answer.
                 if let Some(flight) = leg.flights[place.position].take() {
-                    if flight.history.refusals > 0 {
-                        self.core.directory.confirm_leader(leg.group, self.node);
-                    }
-                    let answer = outcomes(results, flight.commands());
-                    if answer.is_err() {
-                        self.core.metrics.protocol_errors.increment(1);
-                    }
-                    flight.finish(answer, tally);
+                    let answer = flight.read_results(results);
+                    self.core.answered(leg.group, self.node, flight, answer, tally);
                 }
             }
+            Some(wire::reply::Outcome::Transacted(transacted)) => {
+                if let Some(flight) = leg.flights[place.position].take() {
+                    let answer = flight.read_step(transacted);
+                    self.core.answered(leg.group, self.node, flight, answer, tally);
+                }
+            }
+            Some(wire::reply::Outcome::Contested(contested)) => refuse(leg, Trouble::contested(contested)),
             Some(wire::reply::Outcome::Refusal(refusal)) => {
                 if let Some(flight) = &leg.flights[place.position] {
                     let trouble = self.core.understand(refusal, flight, self.node);
-                    leg.refusals.push((place.position, trouble));
+                    refuse(leg, trouble);
                 }
             }
             None => {
                 let trouble = Trouble::Final(RouterError::Protocol("a reply without outcome".into()));
-                leg.refusals.push((place.position, trouble));
+                refuse(leg, trouble);
             }
         }
         leg.unanswered -= 1;
@@ -360,6 +361,26 @@ impl Link {
                 done = &mut work => return Some(done),
             }
         }
+    }
+}
+
+impl Core {
+    /// A group has answered: the node leads it, and the flight is over.
+    fn answered(
+        &self,
+        group: GroupId,
+        node: NodeId,
+        flight: Flight,
+        answer: Result<Answered, RouterError>,
+        tally: &mut Tally,
+    ) {
+        if flight.history.refusals > 0 {
+            self.directory.confirm_leader(group, node);
+        }
+        if answer.is_err() {
+            self.metrics.protocol_errors.increment(1);
+        }
+        flight.finish(answer, tally);
     }
 }
 

@@ -21,6 +21,10 @@ pub(super) struct RouterMetrics {
     pub(super) protocol_errors: Counter,
     /// Subscriptions to the routes, the first included.
     pub(super) route_subscriptions: Counter,
+    /// Locks of ended transactions that were in the way of somebody else and were resolved.
+    pub(super) locks_resolved: Counter,
+    /// Reads that met locks.
+    pub(super) contested_reads: Counter,
     /// Requests under way.
     pub(super) in_flight: Gauge,
     retries: [Counter; Reason::ALL.len()],
@@ -37,6 +41,8 @@ impl RouterMetrics {
             streams_broken: counter!("gateway_router_streams_broken_total"),
             protocol_errors: counter!("gateway_router_protocol_errors_total"),
             route_subscriptions: counter!("gateway_router_route_subscriptions_total"),
+            locks_resolved: counter!("gateway_router_locks_resolved_total"),
+            contested_reads: counter!("gateway_router_contested_reads_total"),
             in_flight: gauge!("gateway_router_in_flight_requests"),
             retries: Reason::ALL.map(|reason| counter!("gateway_router_retries_total", "reason" => reason.label())),
         }

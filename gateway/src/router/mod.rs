@@ -19,8 +19,12 @@
 //! Order: requests of one bundle for one group stay in order, through every retry. Between bundles of one connection
 //! the session keeps the order, by not submitting a bundle while an earlier one with the same unit is unanswered.
 //!
-//! What is absent: the router keeps nothing that survives a restart, never looks into a command, and commits nothing
-//! across groups: a request whose targets lie in several groups is [`RouterError::CrossGroup`].
+//! 6. What locks of transactions stand in the way of looks after them first (`unlock`). A read that met locks asks after
+//!    them before it believes what lies below.
+//!
+//! What is absent: the router keeps nothing that survives a restart, never looks into a command, and decides nothing
+//! across groups: a request whose targets lie in several groups is [`RouterError::CrossGroup`]. It carries the steps
+//! of transactions (`step`); who takes them in which order is [`crate::txn`].
 
 mod admission;
 mod bundle;
@@ -29,9 +33,12 @@ mod error;
 mod link;
 mod metrics;
 pub(crate) mod placement;
+mod results;
 mod retry;
 mod sequences;
+mod step;
 mod stream;
+mod unlock;
 mod watch;
 mod wire;
 
@@ -39,6 +46,8 @@ mod wire;
 pub(crate) mod fake;
 #[cfg(test)]
 pub(crate) mod fake_store;
+#[cfg(test)]
+pub(crate) mod fake_transactions;
 #[cfg(test)]
 mod tests;
 
@@ -62,8 +71,10 @@ use self::retry::{Refused, RetryLimits, Trouble};
 use self::sequences::Sequences;
 
 pub use self::bundle::{Answer, Completion, Prepared};
+pub(crate) use self::directory::serving_group;
 pub use self::error::{Reason, RouterError};
 pub use self::placement::AddressError;
+pub use self::step::{Prewrite, Reservation, Transacted, Transaction, stored_response};
 
 /// What the router needs to know.
 #[derive(Clone, Debug)]
@@ -136,7 +147,9 @@ impl Router {
         }
         core.metrics.requests.increment(requests.len() as u64);
         let bytes = requests.iter().map(|request| request.bytes).sum();
-        if !core.admission.admit(requests.len(), bytes) {
+        if requests.iter().all(Prepared::is_urgent) {
+            core.admission.force(requests.len(), bytes);
+        } else if !core.admission.admit(requests.len(), bytes) {
             core.metrics.overloaded.increment(requests.len() as u64);
             bundle.refuse_all(&RouterError::Overloaded);
             return completion;

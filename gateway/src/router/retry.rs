@@ -9,11 +9,12 @@
 //! 4. While there is somewhere better to go (another voter, a fresher route, a hinted leader) it goes at once, at most
 //!    [`MAX_HOPS`] times in a row; else it waits 5 to 200 ms, with jitter.
 //! 5. What was refused together is sent again together, in order.
+//! 6. Whom locks stand in the way looks after them first: left ones are resolved ([`super::unlock`]).
 
 use std::time::{Duration, Instant};
 
 use keyspace::NodeId;
-use proto::{NotExecutedReason, Refusal, wire};
+use proto::{NotExecutedReason, Refusal, SeenLock, wire};
 
 use super::bundle::{Flight, History, Tally};
 use super::error::{Reason, RouterError};
@@ -38,6 +39,25 @@ pub(super) enum Trouble {
     Retry(Reason),
     /// It does not.
     Final(RouterError),
+    /// Locks are in the way. When they are gone, or were looked at, it is sent again.
+    Locked(Vec<SeenLock>),
+    /// A read met locks: what it read holds if none of them is committed.
+    Contested {
+        /// What lies below the locks.
+        below: wire::Results,
+        /// Exclusive locks of others.
+        locks: Vec<SeenLock>,
+    },
+}
+
+impl Trouble {
+    /// Of a reply to a read.
+    pub(super) fn contested(contested: wire::Contested) -> Self {
+        match contested.locks.into_iter().map(SeenLock::try_from).collect() {
+            Ok(locks) => Trouble::Contested { below: contested.below.unwrap_or_default(), locks },
+            Err(error) => Trouble::Final(RouterError::Protocol(error.to_string())),
+        }
+    }
 }
 
 /// How long a request is sent again.
@@ -63,12 +83,12 @@ impl RetryLimits {
         history: &mut History,
         reason: Reason,
         elsewhere: bool,
-        is_exec: bool,
+        has_effect: bool,
         now: Instant,
         random: f64,
     ) -> Next {
         history.refusals += 1;
-        history.outcome_unknown |= is_exec && reason.leaves_outcome_unknown();
+        history.outcome_unknown |= has_effect && reason.leaves_outcome_unknown();
         let waited = now.saturating_duration_since(history.submitted);
         if history.outcome_unknown && waited >= self.unknown {
             return Next::GiveUp(RouterError::OutcomeUnknown);
@@ -90,7 +110,7 @@ impl RetryLimits {
     /// The error for a request that has been sent and waits for its answer longer than anybody should.
     pub(super) fn overdue(&self, flight: &Flight, now: Instant) -> Option<RouterError> {
         let waited = now.saturating_duration_since(flight.history.submitted);
-        if flight.is_exec() {
+        if flight.has_effect() {
             (waited >= self.unknown).then_some(RouterError::OutcomeUnknown)
         } else {
             (waited >= self.refused).then_some(RouterError::Unavailable(Reason::NoAnswer))
@@ -140,9 +160,13 @@ impl Core {
             Refusal::OutcomeUnknown => Trouble::Retry(Reason::OutcomeUnknown),
             Refusal::Conflict { .. } => Trouble::Final(RouterError::Conflict),
             // The leader remembers nothing of a request this old, so nobody can ask again.
-            Refusal::TooOld if flight.is_exec() => Trouble::Final(RouterError::OutcomeUnknown),
+            Refusal::TooOld if flight.has_effect() => Trouble::Final(RouterError::OutcomeUnknown),
             Refusal::TooOld => Trouble::Final(RouterError::SnapshotTooOld),
             Refusal::Rejected { message } => Trouble::Final(RouterError::Rejected(message)),
+            Refusal::Locked { locks } if flight.waits_for_locks() => Trouble::Locked(locks),
+            Refusal::Locked { .. } => Trouble::Final(RouterError::Locked),
+            Refusal::Ended(_) => Trouble::Final(RouterError::Ended),
+            Refusal::Busy => Trouble::Retry(Reason::Busy),
         }
     }
 
@@ -152,11 +176,21 @@ impl Core {
         let snapshot = self.directory.load_full();
         let mut again = Vec::with_capacity(refused.len());
         let mut pause = None;
+        let mut in_the_way = Vec::new();
         for Refused { mut flight, trouble } in refused {
             let reason = match trouble {
                 Trouble::Final(error) => {
                     self.give_up(flight, error, tally);
                     continue;
+                }
+                Trouble::Contested { below, locks } => {
+                    // A read beside others of its leg is ordered with none of them.
+                    tokio::spawn(self.clone().settle_contested(flight, below, locks));
+                    continue;
+                }
+                Trouble::Locked(locks) => {
+                    in_the_way.extend(locks);
+                    Reason::Locked
                 }
                 Trouble::Retry(reason) => reason,
             };
@@ -177,11 +211,13 @@ impl Core {
                 | Reason::NodeOverloaded
                 | Reason::Restarted
                 | Reason::OutcomeUnknown
-                | Reason::NoAnswer => false,
+                | Reason::NoAnswer
+                | Reason::Locked
+                | Reason::Busy => false,
             };
-            let is_exec = flight.is_exec();
+            let has_effect = flight.has_effect();
             let random = rand::random::<f64>();
-            match self.limits.decide(&mut flight.history, reason, elsewhere, is_exec, now, random) {
+            match self.limits.decide(&mut flight.history, reason, elsewhere, has_effect, now, random) {
                 Next::Again(wanted) => {
                     // The first one is the cause; the others come along.
                     pause.get_or_insert(wanted);
@@ -191,10 +227,11 @@ impl Core {
             }
         }
         match pause {
-            Some(Duration::ZERO) => self.dispatch(again, tally),
+            Some(Duration::ZERO) if in_the_way.is_empty() => self.dispatch(again, tally),
             Some(pause) => {
                 let core = self.clone();
                 tokio::spawn(async move {
+                    core.unlock(in_the_way).await;
                     tokio::time::sleep(pause).await;
                     let mut tally = Tally::default();
                     core.dispatch(again, &mut tally);

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use commands::redis::{Invocation, ScanPosition, Span, SpanOutcome, SpanPart, Value};
-use commands::{Command, Order, Outcome, dynamo, raw};
+use commands::{Command, Order, Outcome, Record, dynamo, raw, record};
 use keyspace::slot::SLOTS;
 use keyspace::{KeyRange, Version};
 use proto::wire;
@@ -32,7 +32,7 @@ pub(super) fn command_bytes(command: &wire::Command) -> usize {
             operation: Some(wire::dynamo_command::Operation::PutItem(put)),
         })) => put.key.len() + put.item.len(),
         // Names, keys and limits only.
-        Some(Language::RedisSpan(_) | Language::Raw(_) | Language::Dynamo(_)) | None => 0,
+        Some(Language::RedisSpan(_) | Language::Raw(_) | Language::Dynamo(_) | Language::Record(_)) | None => 0,
     }
 }
 
@@ -44,6 +44,7 @@ pub(super) fn command_to_wire(command: Command) -> wire::Command {
         Command::RedisSpan(span) => Language::RedisSpan(span_to_wire(span)),
         Command::Raw(operation) => Language::Raw(raw_to_wire(operation)),
         Command::Dynamo(operation) => Language::Dynamo(dynamo_to_wire(operation)),
+        Command::Record(operation) => Language::Record(record_to_wire(operation)),
     };
     wire::Command { language: Some(language) }
 }
@@ -111,6 +112,31 @@ fn dynamo_to_wire(operation: dynamo::Operation) -> wire::DynamoCommand {
     wire::DynamoCommand { operation: Some(operation) }
 }
 
+fn record_to_wire(operation: record::Operation) -> wire::RecordCommand {
+    use wire::record_command::Operation;
+    let operation = match operation {
+        record::Operation::Get { key } => Operation::Get(key),
+        record::Operation::Scan { range, order, limit } => {
+            let (start, end) = bounds(&range);
+            Operation::Scan(wire::RecordScan {
+                start,
+                end,
+                to_keyspace_end: range.end().is_none(),
+                limit: clamped(limit),
+                reverse: order == Order::Descending,
+            })
+        }
+        record::Operation::Observe { unit } => Operation::Observe(unit),
+    };
+    wire::RecordCommand { operation: Some(operation) }
+}
+
+/// Units and the versions at which somebody saw them.
+pub(super) fn observed_to_wire(observed: Vec<(Bytes, Option<Version>)>) -> Vec<wire::ObservedUnit> {
+    let observed = observed.into_iter();
+    observed.map(|(unit, version)| wire::ObservedUnit { unit, version: version.map(Into::into) }).collect()
+}
+
 fn bounds(range: &KeyRange) -> (Bytes, Bytes) {
     (range.start().clone(), range.end().cloned().unwrap_or_default())
 }
@@ -125,6 +151,11 @@ pub(super) fn outcomes(results: wire::Results, commands: usize) -> Result<Vec<Ou
     if results.results.len() != commands {
         return Err(junk(format!("{} results for {commands} commands", results.results.len())));
     }
+    all_outcomes(results)
+}
+
+/// All results, however many.
+pub(super) fn all_outcomes(results: wire::Results) -> Result<Vec<Outcome>, RouterError> {
     results.results.into_iter().map(outcome).collect()
 }
 
@@ -135,6 +166,7 @@ fn outcome(result: wire::CommandResult) -> Result<Outcome, RouterError> {
         Language::RedisSpan(part) => Outcome::RedisSpan(span_outcome(part)?),
         Language::Raw(result) => Outcome::Raw(raw_outcome(result)?),
         Language::Dynamo(result) => Outcome::Dynamo(dynamo_outcome(result)?),
+        Language::Record(result) => Outcome::Record(record_outcome(result)?),
     })
 }
 
@@ -220,6 +252,27 @@ fn dynamo_outcome(result: wire::DynamoResult) -> Result<dynamo::Outcome, RouterE
         Kind::Tables(wire::DynamoTableNames { names, more }) => dynamo::Outcome::Tables { names, more },
         Kind::Fault(wire::DynamoFault { name, message }) => dynamo::Outcome::Fault { name, message },
     })
+}
+
+fn record_outcome(result: wire::RecordResult) -> Result<record::Outcome, RouterError> {
+    use record::Found;
+    use wire::record_result::Result as Kind;
+    let found = match result.result.ok_or_else(|| missing("record result"))? {
+        // Of a unit that was observed as well: who asked knows what was asked.
+        Kind::Missing(wire::Unit {}) => Found::Record(None),
+        Kind::Found(found) => Found::Record(Some(found_record(found)?.1)),
+        Kind::Records(wire::FoundRecords { records }) => {
+            Found::Records(records.into_iter().map(found_record).collect::<Result<_, _>>()?)
+        }
+        Kind::Observed(version) => Found::Observed(Some(version_from_wire(version))),
+        Kind::Gone(version) => Found::Gone(version_from_wire(version)),
+    };
+    Ok(record::Outcome { now_ms: result.now_ms, found })
+}
+
+fn found_record(found: wire::FoundRecord) -> Result<(Bytes, Record), RouterError> {
+    let version = found.version.ok_or_else(|| missing("version of a record"))?;
+    Ok((found.key, Record { value: found.value, version: version_from_wire(version) }))
 }
 
 fn version_from_wire(version: wire::VersionStamp) -> Version {
