@@ -40,6 +40,7 @@ pub(super) fn reply(error: &RouterError) -> Value {
 pub(super) fn transaction(error: &TxnError) -> Value {
     match error {
         TxnError::Conflict => reply(&RouterError::Conflict),
+        TxnError::TooManyKeys { .. } | TxnError::TooLarge { .. } => Value::Error(format!("ERR {error}")),
         TxnError::Router(error) => reply(error),
     }
 }
