@@ -135,12 +135,14 @@ macro_rules! scenarios {
 
 scenarios! {
     conditions_of_expire
+    copies
     counters
     databases
     expiry
     floats
     getex
     refusals
+    renames
     scan
     set_options
     several_keys

@@ -144,11 +144,19 @@ pub struct ExecutorConfig {
     pub batch_bytes: usize,
     /// A batch that is not decided after this time breaks the chain, in milliseconds.
     pub batch_timeout_ms: u64,
+    /// A request waits for locks of transactions at most so long, in milliseconds.
+    pub lock_wait_ms: u64,
 }
 
 impl Default for ExecutorConfig {
     fn default() -> Self {
-        Self { pipeline_depth: 4, batch_requests: 4096, batch_bytes: 4 << 20, batch_timeout_ms: 5000 }
+        Self {
+            pipeline_depth: 4,
+            batch_requests: 4096,
+            batch_bytes: 4 << 20,
+            batch_timeout_ms: 5000,
+            lock_wait_ms: 4000,
+        }
     }
 }
 

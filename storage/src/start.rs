@@ -8,7 +8,7 @@ use openraft::async_runtime::WatchReceiver;
 use proto::wire;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
@@ -20,12 +20,15 @@ use crate::engine::{Engine, EngineError};
 use crate::group::machine;
 use crate::node::format::{DataDir, FormatError};
 use crate::node::register::{self, PlacementClient};
-use crate::node::{Node, NodeError, supervise};
+use crate::node::{Node, NodeError, supervise, sweep};
 use crate::raft::log::{LogError, SharedLog, SharedLogOptions};
 use crate::raft::snapshot::SnapshotStore;
 use crate::raft::transport::{ClockTable, RaftService, Transport, TransportOptions};
 use crate::server::replicas::ReplicaService;
 use crate::server::serve::StorageService;
+
+/// Groups whose leftovers wait for the sweep.
+const LEFTOVERS: usize = 64;
 
 /// Why a node does not start.
 #[derive(Debug, Error)]
@@ -100,7 +103,8 @@ impl Storage {
         let node_id = identify(&mut dir, &config, &advertised, &stop).await?;
         let clocks = ClockTable::default();
         let transport = Transport::new(node_id, clocks.clone(), snapshots.clone(), TransportOptions::default());
-        let node = Arc::new(Node::new(node_id, config.clone(), dir, data, log, transport));
+        let (found, leftovers) = mpsc::channel(LEFTOVERS);
+        let node = Arc::new(Node::new(node_id, config.clone(), dir, data, log, transport, found));
         node.start_replicas().await?;
 
         let tasks = TaskTracker::new();
@@ -108,6 +112,7 @@ impl Storage {
         let raft = RaftService::new(node.clone(), clocks, snapshots);
         serve(&tasks, listener, &node, &raft, close.clone());
         tasks.spawn(supervise::supervise(node.clone(), stop.clone()));
+        tasks.spawn(sweep::sweep(node.clone(), config.placement.clone(), leftovers, stop.clone()));
         let news = Arc::new(Notify::new());
         tasks.spawn(register::watch_leadership(node.clone(), news.clone(), stop.clone()));
         let placement = PlacementClient::new(config.placement.clone());

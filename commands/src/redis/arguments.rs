@@ -47,6 +47,8 @@ pub struct Argument {
     pub name: &'static str,
     /// What it is.
     pub kind: Kind,
+    /// Of a key: 1 if it is the second of a pair, as COMMAND INFO counts them.
+    pub key_spec: u8,
     /// The word that it is or that stands before it.
     pub token: Option<&'static str>,
     /// May be left out.
@@ -59,7 +61,7 @@ pub struct Argument {
 
 impl Argument {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, token: None, is_optional: false, is_multiple: false, parts: &[] }
+        Self { name, kind, key_spec: 0, token: None, is_optional: false, is_multiple: false, parts: &[] }
     }
 
     /// With a word before it.
@@ -77,6 +79,17 @@ impl Argument {
         self.is_multiple = true;
         self
     }
+}
+
+pub(super) const fn key(name: &'static str) -> Argument {
+    Argument::new(name, Kind::Key)
+}
+
+/// The second key of a pair.
+pub(super) const fn second_key(name: &'static str) -> Argument {
+    let mut argument = key(name);
+    argument.key_spec = 1;
+    argument
 }
 
 pub(super) const fn string(name: &'static str) -> Argument {
@@ -116,7 +129,7 @@ pub(super) const fn block(name: &'static str, parts: &'static [Argument]) -> Arg
 }
 
 /// A key.
-pub(super) const KEY: Argument = Argument::new("key", Kind::Key);
+pub(super) const KEY: Argument = key("key");
 /// Some keys.
 pub(super) const KEYS: Argument = KEY.multiple();
 /// What a key is set to.

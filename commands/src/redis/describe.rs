@@ -51,9 +51,21 @@ pub fn command_info(spec: &Spec) -> Value {
         Value::Integer(step),
         Value::Set(categories.collect()),
         Value::Set(spec.tips.iter().map(|&tip| Value::bulk(tip)).collect()),
-        Value::Set(spec.keys.iter().map(key_spec).collect()),
+        Value::Set(spec.keys.iter().flat_map(key_specs).collect()),
         if subcommands.is_empty() { Value::Set(subcommands) } else { Value::Array(subcommands) },
     ])
+}
+
+/// One entry, or two for a pair of keys that are used in different ways.
+fn key_specs(keys: &KeySpec) -> Vec<Value> {
+    match keys.second {
+        None => vec![key_spec(keys)],
+        Some(access) => {
+            let alone = KeySpec { last: keys.first as isize, second: None, ..*keys };
+            let second = KeySpec { first: keys.first + 1, last: keys.last, access, ..alone };
+            vec![key_spec(&alone), key_spec(&second)]
+        }
+    }
 }
 
 fn key_spec(keys: &KeySpec) -> Value {
@@ -110,7 +122,7 @@ fn docs_entry(spec: &'static Spec) -> (Value, Value) {
 fn argument(argument: &Argument) -> Value {
     let mut fields = vec![entry("name", Value::bulk(argument.name)), entry("type", Value::bulk(argument.kind.name()))];
     if argument.kind == Kind::Key {
-        fields.push(entry("key_spec_index", Value::Integer(0)));
+        fields.push(entry("key_spec_index", Value::Integer(i64::from(argument.key_spec))));
     }
     if let Some(token) = argument.token {
         fields.push(entry("token", Value::bulk(token)));

@@ -66,6 +66,18 @@ pub enum RedisError {
     /// SCAN: not a cursor.
     #[error("ERR invalid cursor")]
     InvalidCursor,
+    /// RENAME: nothing to rename.
+    #[error("ERR no such key")]
+    NoSuchKey,
+    /// COPY onto itself.
+    #[error("ERR source and destination objects are the same")]
+    SameObject,
+    /// SELECT and COPY: no such database.
+    #[error("ERR DB index is out of range")]
+    NoSuchDatabase,
+    /// SELECT and COPY: a number of a database beyond 32 bits.
+    #[error("ERR value is out of range, value must between -2147483648 and 2147483647")]
+    NotA32BitInteger,
     /// Too few or too many arguments.
     #[error("ERR wrong number of arguments for '{command}' command")]
     WrongArity {

@@ -3,6 +3,9 @@
 use bytes::Bytes;
 
 use super::access::{Database, Fault};
+use super::error::RedisError;
+use super::options::CopyOptions;
+use super::record::{Content, Meta};
 use super::value::Value;
 use crate::view::View;
 
@@ -26,6 +29,54 @@ impl<V: View> Database<'_, V> {
             existing += i64::from(self.exists(key).await?);
         }
         Ok(Value::Integer(existing))
+    }
+
+    /// RENAME key newkey: onto itself it changes nothing
+    pub async fn rename(&mut self, key: &Bytes, new_key: &Bytes) -> Result<Value, Fault> {
+        let meta = self.load(key).await?.ok_or(RedisError::NoSuchKey)?;
+        if key != new_key {
+            self.carry_over(meta, self.db, new_key).await?;
+            self.remove(key);
+        }
+        Ok(Value::OK)
+    }
+
+    /// RENAMENX key newkey
+    pub async fn renamenx(&mut self, key: &Bytes, new_key: &Bytes) -> Result<Value, Fault> {
+        let meta = self.load(key).await?.ok_or(RedisError::NoSuchKey)?;
+        if self.exists(new_key).await? {
+            return Ok(Value::Integer(0));
+        }
+        self.carry_over(meta, self.db, new_key).await?;
+        self.remove(key);
+        Ok(Value::Integer(1))
+    }
+
+    /// COPY source destination [DB database] [REPLACE]
+    pub async fn copy(&mut self, source: &Bytes, destination: &Bytes, options: &[Bytes]) -> Result<Value, Fault> {
+        let CopyOptions { db, replace } = CopyOptions::parse(options, self.db)?;
+        if source == destination && db == self.db {
+            return Err(RedisError::SameObject.into());
+        }
+        let Some(meta) = self.load(source).await? else {
+            return Ok(Value::Integer(0));
+        };
+        let taken = Database { db, view: &mut *self.view }.exists(destination).await?;
+        if taken && !replace {
+            return Ok(Value::Integer(0));
+        }
+        self.carry_over(meta, db, destination).await?;
+        Ok(Value::Integer(1))
+    }
+
+    /// Writes what a key holds, its expiry included, under another key in place of whatever is there.
+    async fn carry_over(&mut self, meta: Meta, db: u8, destination: &[u8]) -> Result<(), Fault> {
+        match meta.content {
+            // The meta record is the whole unit. A type with records of its own copies them here, under a new
+            // generation; what the destination held before is reclaimed like any overwritten generation.
+            Content::String(_) => Database { db, view: &mut *self.view }.store(destination, &meta),
+        }
+        Ok(())
     }
 
     /// TYPE key

@@ -3,7 +3,8 @@
 //! A command line goes through these steps, the first two in the gateway as well as at the leader:
 //!
 //! 1. [`resolve`] finds it in the one [`table`] and checks the number of arguments;
-//! 2. [`keys`] says where its keys stand, by which it is routed, and [`Place`] who evaluates it;
+//! 2. [`keys`] says where its keys stand, [`units`] which lock units it touches, by which it is routed, and [`Place`]
+//!    who evaluates it; [`divide`] parts it by key when its keys lie in several groups;
 //! 3. [`run`] evaluates a command on named keys over a [`View`]; [`run_span`] one range's part of a command over a whole
 //!    database ([`database`] parses those);
 //! 4. what Redis refuses is a [`Value::Error`] with the sentence of [`RedisError`]; only a failing store is a
@@ -34,17 +35,24 @@ mod number;
 mod options;
 mod record;
 mod span;
+pub mod split;
 mod string;
 pub mod table;
+mod units;
 mod value;
 
 use access::{Database, Fault};
 pub use database::DatabaseRequest;
 use error::MAX_VALUE_BYTES;
 pub use error::RedisError;
+pub use number::parse_database;
 use options::TimeForm;
 pub use span::run_span;
-pub use table::{DatabaseCommand, GatewayCommand, KeyCommand, Place, Spec, keys, lookup, resolve, writes};
+pub use split::{Divided, divide};
+pub use table::{
+    DatabaseCommand, GatewayCommand, KeyCommand, Place, Spec, TransactionCommand, keys, lookup, resolve, writes,
+};
+pub use units::units;
 pub use value::Value;
 
 /// One command as a client sent it.
@@ -131,7 +139,6 @@ pub fn expires_at(key: &[u8], meta: &Bytes) -> Result<Option<u64>, ViewError> {
 }
 
 /// Runs one command on named keys. A command that Redis refuses is a [`Value::Error`] and writes nothing.
-/// Runs one command on named keys. A command that Redis refuses is a [`Value::Error`] and writes nothing.
 pub async fn run<V: View>(view: &mut V, invocation: &Invocation) -> Result<Value, ViewError> {
     match evaluate(view, invocation).await {
         Ok(value) => Ok(value),
@@ -154,6 +161,7 @@ async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Valu
     // The arity has been checked: the arguments that the arms index exist.
     match command {
         KeyCommand::Append => database.append(&args[1], &args[2]).await,
+        KeyCommand::Copy => database.copy(&args[1], &args[2], &args[3..]).await,
         KeyCommand::Decr => database.add(&args[1], -1).await,
         KeyCommand::DecrBy => database.add(&args[1], counter::negated(&args[2])?).await,
         KeyCommand::Del => database.del(&args[1..]).await,
@@ -182,6 +190,8 @@ async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Valu
         KeyCommand::PExpireTime => database.time_to_live(TimeForm::UNIX_MILLISECONDS, &args[1]).await,
         KeyCommand::PSetEx => database.setex(spec.name, TimeForm::MILLISECONDS, &args[1], &args[2], &args[3]),
         KeyCommand::PTtl => database.time_to_live(TimeForm::MILLISECONDS, &args[1]).await,
+        KeyCommand::Rename => database.rename(&args[1], &args[2]).await,
+        KeyCommand::RenameNx => database.renamenx(&args[1], &args[2]).await,
         KeyCommand::Set => database.set(&args[1], &args[2], &args[3..]).await,
         KeyCommand::SetEx => database.setex(spec.name, TimeForm::SECONDS, &args[1], &args[2], &args[3]),
         KeyCommand::SetNx => database.setnx(&args[1], &args[2]).await,

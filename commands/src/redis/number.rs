@@ -1,5 +1,7 @@
 //! Integers as Redis reads them.
 
+use keyspace::layout::REDIS_DATABASES;
+
 use super::error::RedisError;
 
 /// A 64-bit integer in its one canonical form: no sign but `-`, no leading zeros, no blanks.
@@ -14,6 +16,12 @@ pub fn parse_integer(text: &[u8]) -> Result<i64, RedisError> {
     text.and_then(|text| text.parse().ok()).ok_or(RedisError::NotAnInteger)
 }
 
+/// The number of a database, as SELECT and COPY read it.
+pub fn parse_database(text: &[u8]) -> Result<u8, RedisError> {
+    let index = i32::try_from(parse_integer(text)?).map_err(|_| RedisError::NotA32BitInteger)?;
+    u8::try_from(index).ok().filter(|index| *index < REDIS_DATABASES).ok_or(RedisError::NoSuchDatabase)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,6 +34,15 @@ mod tests {
             assert_eq!(parse_integer(text.as_bytes()), Err(RedisError::NotAnInteger), "{text:?}");
         }
         assert_eq!(parse_integer(b"0"), Ok(0));
+    }
+
+    #[test]
+    fn databases_have_small_numbers() {
+        assert_eq!((parse_database(b"0"), parse_database(b"15")), (Ok(0), Ok(15)));
+        assert_eq!(parse_database(b"16"), Err(RedisError::NoSuchDatabase));
+        assert_eq!(parse_database(b"-1"), Err(RedisError::NoSuchDatabase));
+        assert_eq!(parse_database(b"3000000000"), Err(RedisError::NotA32BitInteger));
+        assert_eq!(parse_database(b"01"), Err(RedisError::NotAnInteger));
     }
 
     proptest! {

@@ -1,9 +1,9 @@
-//! The options of SET, GETEX and the EXPIRE family, and the arithmetic of expiry.
+//! The options of SET, GETEX, COPY and the EXPIRE family, and the arithmetic of expiry.
 
 use bytes::Bytes;
 
 use super::error::RedisError;
-use super::number::parse_integer;
+use super::number::{parse_database, parse_integer};
 
 /// How an expiry is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +110,34 @@ impl SetOptions {
                 options.expiry = ExpiryChange::Keep;
             } else {
                 options.expiry = parse_expiry(&options.expiry, option, rest.next())?;
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The options of COPY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CopyOptions {
+    /// DB: where the copy goes.
+    pub db: u8,
+    /// REPLACE: over what is there.
+    pub replace: bool,
+}
+
+impl CopyOptions {
+    /// Reads what follows source and destination; without DB the copy stays in the selected database. As in Redis an
+    /// option may stand twice, and the last database counts.
+    pub fn parse(args: &[Bytes], selected: u8) -> Result<Self, RedisError> {
+        let mut options = Self { db: selected, replace: false };
+        let mut rest = args.iter();
+        while let Some(option) = rest.next() {
+            if option.eq_ignore_ascii_case(b"replace") {
+                options.replace = true;
+            } else if option.eq_ignore_ascii_case(b"db") {
+                options.db = parse_database(rest.next().ok_or(RedisError::Syntax)?)?;
+            } else {
+                return Err(RedisError::Syntax);
             }
         }
         Ok(options)

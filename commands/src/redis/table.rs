@@ -16,6 +16,7 @@ mod connection;
 mod generic;
 mod server;
 mod string;
+mod transaction;
 
 /// Where a command is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +27,21 @@ pub enum Place {
     AtGateway(GatewayCommand),
     /// By the leaders of all ranges of the database, led by the gateway: see [`super::database`].
     OverDatabase(DatabaseCommand),
+    /// By the session, which keeps what is queued and watched until EXEC.
+    InSession(TransactionCommand),
     /// Nowhere: only its subcommands are commands. [`resolve`] never answers such an entry.
     Container,
+}
+
+/// A command about the transaction of a connection.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionCommand {
+    Discard,
+    Exec,
+    Multi,
+    Unwatch,
+    Watch,
 }
 
 /// A command on named keys. [`super::run`] has an arm for each.
@@ -35,6 +49,7 @@ pub enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyCommand {
     Append,
+    Copy,
     Decr,
     DecrBy,
     Del,
@@ -59,6 +74,8 @@ pub enum KeyCommand {
     PExpireTime,
     PSetEx,
     PTtl,
+    Rename,
+    RenameNx,
     Set,
     SetEx,
     SetNx,
@@ -87,6 +104,7 @@ pub enum GatewayCommand {
     Info,
     Ping,
     Quit,
+    Reset,
     Select,
     Time,
 }
@@ -126,6 +144,8 @@ pub enum Flag {
     NoAuth,
     /// Allowed while a script runs too long.
     AllowBusy,
+    /// Left out of the log of slow commands.
+    SkipSlowlog,
 }
 
 impl Flag {
@@ -142,6 +162,7 @@ impl Flag {
             Flag::Fast => "fast",
             Flag::NoAuth => "no_auth",
             Flag::AllowBusy => "allow_busy",
+            Flag::SkipSlowlog => "skip_slowlog",
         }
     }
 }
@@ -157,21 +178,27 @@ pub struct KeySpec {
     pub step: usize,
     /// What happens to them, in the words of COMMAND INFO.
     pub access: &'static [&'static str],
+    /// Of two keys that are used in different ways: what happens to the second.
+    pub second: Option<&'static [&'static str]>,
     /// A remark for readers of COMMAND INFO.
     pub notes: Option<&'static str>,
 }
 
 impl KeySpec {
     const fn one(access: &'static [&'static str]) -> Self {
-        Self { first: 1, last: 1, step: 1, access, notes: None }
+        Self { first: 1, last: 1, step: 1, access, second: None, notes: None }
     }
 
     const fn all(access: &'static [&'static str]) -> Self {
-        Self { first: 1, last: -1, step: 1, access, notes: None }
+        Self { first: 1, last: -1, step: 1, access, second: None, notes: None }
     }
 
     const fn every_second(access: &'static [&'static str]) -> Self {
-        Self { first: 1, last: -1, step: 2, access, notes: None }
+        Self { first: 1, last: -1, step: 2, access, second: None, notes: None }
+    }
+
+    const fn pair(access: &'static [&'static str], second: &'static [&'static str]) -> Self {
+        Self { first: 1, last: 2, step: 1, access, second: Some(second), notes: None }
     }
 
     const fn notes(mut self, notes: &'static str) -> Self {
@@ -195,7 +222,7 @@ pub struct Spec {
     pub keys: Option<KeySpec>,
     /// ACL categories that do not follow from the flags, without `@`.
     own_categories: &'static [&'static str],
-    /// `string`, `generic`, `connection`, `server`.
+    /// `string`, `generic`, `transactions`, `connection`, `server`.
     pub group: &'static str,
     /// Version of Redis that it came with.
     pub since: &'static str,
@@ -299,8 +326,8 @@ impl Spec {
             "slow" => !self.has(Flag::Fast),
             _ => false,
         };
-        const ORDER: [&str; 9] =
-            ["keyspace", "read", "write", "string", "admin", "fast", "slow", "dangerous", "connection"];
+        const ORDER: [&str; 10] =
+            ["keyspace", "read", "write", "string", "admin", "fast", "slow", "dangerous", "connection", "transaction"];
         ORDER.into_iter().filter(|category| self.own_categories.contains(category) || implied(category)).collect()
     }
 
@@ -312,7 +339,8 @@ impl Spec {
 }
 
 /// The groups of the table, each in alphabetical order.
-const SECTIONS: [&[Spec]; 4] = [string::COMMANDS, generic::COMMANDS, connection::COMMANDS, server::COMMANDS];
+const SECTIONS: [&[Spec]; 5] =
+    [string::COMMANDS, generic::COMMANDS, transaction::COMMANDS, connection::COMMANDS, server::COMMANDS];
 
 /// All commands, subcommands inside their containers.
 pub fn all() -> impl Iterator<Item = &'static Spec> {
@@ -411,7 +439,9 @@ mod tests {
     #[test]
     fn a_leader_is_found_by_keys_and_nothing_else_has_any() {
         for spec in all() {
-            assert_eq!(matches!(spec.place, Place::AtLeader(_)), spec.keys.is_some(), "{}", spec.name);
+            // WATCH names keys that EXEC brings along.
+            let has_keys = matches!(spec.place, Place::AtLeader(_) | Place::InSession(TransactionCommand::Watch));
+            assert_eq!(has_keys, spec.keys.is_some(), "{}", spec.name);
             assert!(!(spec.has(Flag::Write) && spec.has(Flag::ReadOnly)), "{}", spec.name);
             assert!(!spec.summary.is_empty(), "{}", spec.name);
         }
@@ -427,6 +457,7 @@ mod tests {
         assert_eq!(found("mget a b a"), Ok(vec![1, 2, 3]));
         assert_eq!(found("mset a 1 b 2"), Ok(vec![1, 3]));
         assert_eq!(found("set a 1 ex 5"), Ok(vec![1]));
+        assert_eq!(found("copy a b db 1"), Ok(vec![1, 2]));
         assert_eq!(found("ping"), Ok(vec![]));
         assert_eq!(found("client id"), Ok(vec![]));
         assert_eq!(found("get"), Err(RedisError::WrongArity { command: "get" }));

@@ -107,7 +107,7 @@ impl Generator {
 
     /// A command on strings or keys.
     pub fn command(&mut self) -> Line {
-        let mut words: Vec<&str> = match self.below(41) {
+        let mut words: Vec<&str> = match self.below(45) {
             0..3 => vec!["get", self.key()],
             3..8 => {
                 let mut words = vec!["set", self.key(), self.pick(&VALUES)];
@@ -153,6 +153,14 @@ impl Generator {
             38 => vec!["persist", self.key()],
             // Not DBSIZE: Redis counts what has expired until something touches it.
             39 => vec!["exists", "a", "b", "c"],
+            40 | 41 => vec![self.pick(&["rename", "RENAMENX"]), self.key(), self.key()],
+            42 | 43 => {
+                let mut words = vec!["copy", self.key(), self.key()];
+                while self.one_in(2) {
+                    words.extend(self.copy_option());
+                }
+                words
+            }
             _ => vec![self.pick(&["nothing", "GET ", "quit_", ""]), self.pick(&VALUES), self.key()],
         };
         if self.one_in(40) {
@@ -199,6 +207,14 @@ impl Generator {
             2 => vec!["get"],
             3 => vec!["KeepTTL"],
             _ => self.expiry_option(),
+        }
+    }
+
+    fn copy_option(&mut self) -> Vec<&'static str> {
+        match self.below(6) {
+            0..3 => vec!["REPLACE"],
+            3 | 4 => vec!["db", self.pick(&["0", "1", "15", "16", "-1", "x", "01", "3000000000"])],
+            _ => vec![self.pick(&["db", "huh"])],
         }
     }
 

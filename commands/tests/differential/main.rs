@@ -189,6 +189,8 @@ fn command_describes_itself_alike() {
         "command getkeys mset a 1 b 2",
         "command getkeys del a b c",
         "command getkeys set a",
+        "command getkeys watch a b",
+        "command getkeys copy a b",
         "command getkeys ping x",
         "command getkeys client id x",
         "command getkeys nothing x",

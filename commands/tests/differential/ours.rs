@@ -34,7 +34,9 @@ impl Ours {
                 Place::AtLeader(_) => ready(run(&mut self.view, &invocation)).unwrap(),
                 Place::OverDatabase(_) => self.over_database(&invocation),
                 Place::AtGateway(GatewayCommand::Describe) => describe::answer(line),
-                Place::AtGateway(_) | Place::Container => panic!("{} is for a gateway", spec.name),
+                Place::AtGateway(_) | Place::InSession(_) | Place::Container => {
+                    panic!("{} is for a gateway", spec.name)
+                }
             },
         };
         in_resp3(value)

@@ -3,6 +3,11 @@
 //! Commands for the leaders become one bundle for the router. Within it the leaders keep the order (PROTOCOL §2): so a
 //! read of a unit that the burst also writes takes its turn as an `Exec` instead of a concurrent `Read`, in both
 //! directions: neither does it miss a write before it, nor does it see one behind it.
+//!
+//! Commands whose keys lie in several groups are not put into a burst: the session runs them alone. A range may move to
+//! another group while a burst is under way, though; then a command on several keys comes back as
+//! [`RouterError::CrossGroup`], not executed. Behind the burst it can still run in its turn, unless a later command of
+//! the burst has a key in common with it: that one has run, and the client is told to try again.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -13,12 +18,11 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use commands::redis::{Invocation, RedisError, Spec, Value, keys, writes};
+use commands::redis::{Invocation, RedisError, Spec, Value, units, writes};
 use commands::{Command, Outcome};
-use keyspace::layout;
 
 use super::refusal;
-use crate::router::{Answer, Completion, Prepared, Router};
+use crate::router::{Answer, Completion, Prepared, Router, RouterError};
 
 /// A reply, or the promise of one.
 #[derive(Debug)]
@@ -38,12 +42,24 @@ struct Keyed {
     writes: bool,
 }
 
+/// A command on several keys, kept until it is certain that one group has them all.
+#[derive(Debug)]
+struct Several {
+    /// Which answer of the bundle is its.
+    answer: usize,
+    /// As in [`Keyed`].
+    named: std::ops::Range<usize>,
+    spec: &'static Spec,
+    invocation: Invocation,
+}
+
 /// Requests that were read and not handed in yet.
 #[derive(Debug, Default)]
 pub(super) struct Burst {
     replies: Vec<Reply>,
     keyed: Vec<Keyed>,
-    /// Hashes of all units.
+    several: Vec<Several>,
+    /// Hashes of all units, in the order of the commands.
     units: Vec<u64>,
     /// Bytes of the arguments for leaders.
     bytes: usize,
@@ -55,18 +71,24 @@ impl Burst {
         self.replies.push(Reply::Ready(value));
     }
 
-    /// A command on named keys.
-    pub(super) fn route(&mut self, spec: &Spec, invocation: Invocation, hashing: &RandomState) {
-        match keys(spec, &invocation.args) {
-            Ok(found) if !found.is_empty() => {
-                let unit =
-                    |&index: &usize| -> Bytes { layout::redis_unit(invocation.db, &invocation.args[index]).into() };
-                let mut units: Vec<Bytes> = found.iter().map(unit).collect();
-                if units.len() > 1 {
-                    units.sort_unstable();
-                    units.dedup();
-                }
+    /// A command on named keys. It comes back if they lie in several groups.
+    pub(super) fn route(
+        &mut self,
+        spec: &'static Spec,
+        invocation: Invocation,
+        hashing: &RandomState,
+        router: &Router,
+    ) -> Result<(), Invocation> {
+        match units(spec, &invocation) {
+            Ok(units) if !units.is_empty() => {
                 let first = self.units.len();
+                if units.len() > 1 {
+                    if router.lie_apart(&units) {
+                        return Err(invocation);
+                    }
+                    let (answer, named) = (self.keyed.len(), first..first + units.len());
+                    self.several.push(Several { answer, named, spec, invocation: invocation.clone() });
+                }
                 self.units.extend(units.iter().map(|unit| hashing.hash_one(&unit[..])));
                 let writes = writes(&invocation);
                 self.bytes += invocation.args.iter().map(Bytes::len).sum::<usize>();
@@ -77,6 +99,7 @@ impl Burst {
             Ok(_) => self.answer(RedisError::WrongArity { command: spec.name }.into()),
             Err(error) => self.answer(error.into()),
         }
+        Ok(())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -98,10 +121,10 @@ impl Burst {
 
     /// Hands the commands in, in order.
     pub(super) fn hand_in(self, router: &Router, connection: u64) -> SentBurst {
-        let Burst { replies, keyed, units, bytes } = self;
+        let Burst { replies, keyed, several, units, bytes } = self;
         let started = Instant::now();
         if keyed.is_empty() {
-            return SentBurst { replies, units, bytes, started, completion: None, answers: Vec::new() };
+            return SentBurst { replies, several, units, bytes, started, completion: None, answers: Vec::new() };
         }
         let mixed = keyed.iter().any(|command| command.writes) && keyed.iter().any(|command| !command.writes);
         let mut written: Vec<u64> = Vec::new();
@@ -118,7 +141,7 @@ impl Burst {
         };
         let requests = keyed.into_iter().map(prepare).collect();
         let completion = Some(router.submit(connection, requests));
-        SentBurst { replies, units, bytes, started, completion, answers: Vec::new() }
+        SentBurst { replies, several, units, bytes, started, completion, answers: Vec::new() }
     }
 }
 
@@ -126,6 +149,7 @@ impl Burst {
 #[derive(Debug)]
 pub(super) struct SentBurst {
     replies: Vec<Reply>,
+    several: Vec<Several>,
     pub(super) units: Vec<u64>,
     pub(super) bytes: usize,
     pub(super) started: Instant,
@@ -151,6 +175,27 @@ impl SentBurst {
             }
         }
         Poll::Ready(())
+    }
+
+    /// What can still run behind the burst, once that is done, because the routes have changed meanwhile: the number
+    /// of the answer, and the command.
+    pub(super) fn take_apart(&mut self) -> Vec<(usize, &'static Spec, Invocation)> {
+        let Self { several, answers, units, .. } = self;
+        let may_run = |command: &Several| {
+            let behind = units.get(command.named.end..).unwrap_or_default();
+            let own = units.get(command.named.clone()).unwrap_or_default();
+            answers.get(command.answer) == Some(&Err(RouterError::CrossGroup))
+                && !own.iter().any(|unit| behind.contains(unit))
+        };
+        let taken = several.drain(..).filter(may_run);
+        taken.map(|command| (command.answer, command.spec, command.invocation)).collect()
+    }
+
+    /// Puts the reply of such a command into its place.
+    pub(super) fn replace(&mut self, answer: usize, value: Value) {
+        if let Some(place) = self.answers.get_mut(answer) {
+            *place = Ok(vec![Outcome::Redis(value)]);
+        }
     }
 
     /// The replies in order, once it is done.
@@ -232,8 +277,49 @@ impl Hasher for AsIs {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use commands::redis::resolve;
+
     use super::*;
+
+    /// A burst that is answered: of each command its line, its units and whether they came to lie apart.
+    fn answered(commands: &[(&str, &[u64], bool)]) -> SentBurst {
+        let (mut units, mut several, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for (answer, (line, own, apart)) in commands.iter().enumerate() {
+            let args: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+            let named = units.len()..units.len() + own.len();
+            units.extend_from_slice(own);
+            if own.len() > 1 {
+                let spec = resolve(&args).unwrap();
+                several.push(Several { answer, named, spec, invocation: Invocation { db: 0, args } });
+            }
+            let done = Ok(vec![Outcome::Redis(Value::OK)]);
+            answers.push(if *apart { Err(RouterError::CrossGroup) } else { done });
+        }
+        let replies = commands.iter().map(|_| Reply::Routed).collect();
+        SentBurst { replies, several, units, bytes: 0, started: Instant::now(), completion: None, answers }
+    }
+
+    #[test]
+    fn what_came_to_lie_apart_runs_unless_something_behind_it_has() {
+        let mut burst = answered(&[
+            ("set x 1", &[9], false),
+            ("mset a 1 b 2", &[1, 2], true),
+            ("mset c 1 d 2", &[3, 4], true),
+            ("mget e f", &[5, 6], false),
+            ("set d 3", &[4], false),
+        ]);
+        let taken = burst.take_apart();
+        assert_eq!(taken.len(), 1);
+        let (answer, spec, invocation) = &taken[0];
+        assert_eq!((*answer, spec.name, &invocation.args[1][..]), (1, "mset", &b"a"[..]));
+        burst.replace(1, Value::Integer(7));
+        let replies: Vec<Value> = burst.into_replies().collect();
+        assert_eq!(replies[1], Value::Integer(7));
+        assert!(matches!(&replies[2], Value::Error(line) if line.starts_with("TRYAGAIN ")), "{replies:?}");
+        assert_eq!(replies[4], Value::OK);
+    }
 
     #[test]
     fn a_unit_is_outstanding_until_its_last_burst_is_answered() {

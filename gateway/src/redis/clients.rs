@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -21,6 +21,10 @@ pub(super) struct Client {
     last_request_ms: AtomicU64,
     pub(super) database: AtomicU8,
     pub(super) protocol: AtomicU8,
+    /// Commands queued behind MULTI; -1: none was said.
+    pub(super) queued: AtomicI32,
+    /// Watched keys.
+    pub(super) watched: AtomicU32,
     pub(super) names: Mutex<Names>,
     leaving: AtomicBool,
     kicked: Notify,
@@ -65,15 +69,18 @@ impl Client {
         let age = now.saturating_duration_since(self.connected);
         let idle = age.saturating_sub(Duration::from_millis(self.last_request_ms.load(Ordering::Relaxed)));
         let Names { name, library, library_version, last_command } = self.names.lock().clone();
+        let queued = self.queued.load(Ordering::Relaxed);
+        let flags = if queued < 0 { "N" } else { "x" };
         format!(
-            "id={} addr={} laddr={} name={name} age={} idle={} flags=N db={} sub=0 psub=0 ssub=0 multi=-1 \
-             cmd={last_command} user=default resp={} lib-name={library} lib-ver={library_version}\n",
+            "id={} addr={} laddr={} name={name} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 \
+             multi={queued} watch={} cmd={last_command} user=default resp={} lib-name={library} lib-ver={library_version}\n",
             self.id,
             self.address,
             self.local_address,
             age.as_secs(),
             idle.as_secs(),
             self.database.load(Ordering::Relaxed),
+            self.watched.load(Ordering::Relaxed),
             self.protocol.load(Ordering::Relaxed),
         )
     }
@@ -108,6 +115,8 @@ impl Clients {
             last_request_ms: AtomicU64::new(0),
             database: AtomicU8::new(0),
             protocol: AtomicU8::new(2),
+            queued: AtomicI32::new(-1),
+            watched: AtomicU32::new(0),
             names: Mutex::new(Names::default()),
             leaving: AtomicBool::new(table.leaving),
             kicked: Notify::new(),

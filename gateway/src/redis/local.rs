@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use commands::redis::glob::Pattern;
-use commands::redis::{GatewayCommand, RedisError, Value, describe};
+use commands::redis::{GatewayCommand, RedisError, Value, describe, parse_database};
 use keyspace::layout::REDIS_DATABASES;
 
 use super::clients::Client;
@@ -26,6 +26,16 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn new(client: Arc<Client>) -> Self {
         Self { database: 0, protocol: Protocol::default(), client }
+    }
+
+    fn choose(&mut self, database: u8) {
+        self.database = database;
+        self.client.database.store(database, Ordering::Relaxed);
+    }
+
+    fn speak(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        self.client.protocol.store(protocol.number(), Ordering::Relaxed);
     }
 }
 
@@ -64,6 +74,7 @@ pub(super) fn answer(command: GatewayCommand, args: &[Bytes], settings: &mut Set
         },
         // The session closes the connection behind it.
         GatewayCommand::Quit => Value::OK,
+        GatewayCommand::Reset => reset(settings),
         GatewayCommand::Select => select(&args[1], settings),
         GatewayCommand::Time => {
             // A clock before 1970 is as good as none.
@@ -125,8 +136,7 @@ fn hello(options: &[Bytes], settings: &mut Settings) -> Value {
             _ => return Value::Error(format!("ERR Syntax error in HELLO option '{}'", lossy(option))),
         };
     }
-    settings.protocol = protocol;
-    settings.client.protocol.store(protocol.number(), Ordering::Relaxed);
+    settings.speak(protocol);
     if let Some(name) = name {
         settings.client.names.lock().name = name;
     }
@@ -143,17 +153,21 @@ fn hello(options: &[Bytes], settings: &mut Settings) -> Value {
 }
 
 fn select(index: &Bytes, settings: &mut Settings) -> Value {
-    let Some(index) = std::str::from_utf8(index).ok().and_then(|index| index.parse::<i64>().ok()) else {
-        return RedisError::NotAnInteger.into();
-    };
-    match u8::try_from(index).ok().filter(|index| *index < REDIS_DATABASES) {
-        Some(index) => {
-            settings.database = index;
-            settings.client.database.store(index, Ordering::Relaxed);
+    match parse_database(index) {
+        Ok(index) => {
+            settings.choose(index);
             Value::OK
         }
-        None => error("ERR DB index is out of range"),
+        Err(error) => error.into(),
     }
+}
+
+/// As the connection was when it was opened. The session forgets its transaction.
+fn reset(settings: &mut Settings) -> Value {
+    settings.choose(0);
+    settings.speak(Protocol::default());
+    settings.client.names.lock().name.clear();
+    Value::simple("RESET")
 }
 
 fn list_clients(filter: &[Bytes], shared: &Shared) -> Value {

@@ -6,11 +6,13 @@
 //! - A `burst` turns the commands on named keys into one bundle for the router.
 //! - `local` answers what concerns the connection or the server, `info` INFO, `clients` CLIENT LIST.
 //! - `database` leads commands over a whole database through all ranges.
+//! - `multi` keeps what is queued and watched until EXEC, and `together` runs it as one transaction; so it does with a
+//!   command whose keys lie in several groups.
 //! - `refusal` has the sentence for everything that the router may refuse.
 //!
 //! What each command means is not known here: `commands::redis` has the table and the commands themselves.
 //!
-//! What is absent: passwords and TLS, MULTI, scripts, publish and subscribe. Unknown commands are refused as Redis
+//! What is absent: passwords and TLS, scripts, publish and subscribe. Unknown commands are refused as Redis
 //! refuses them.
 
 mod burst;
@@ -19,10 +21,12 @@ mod database;
 mod info;
 mod input;
 mod local;
+mod multi;
 mod refusal;
 mod reply;
 mod request;
 mod session;
+mod together;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +46,7 @@ use tokio_util::task::TaskTracker;
 use self::clients::Clients;
 use self::session::Session;
 use crate::router::Router;
+use crate::txn::Transactions;
 
 /// Bounds of the listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +63,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What all sessions share.
 struct Shared {
     router: Router,
+    transactions: Transactions,
     limits: Limits,
     address: SocketAddr,
     clients: Clients,
@@ -108,6 +114,7 @@ pub async fn serve(
     let address = listener.local_addr()?;
     tracing::info!(%address, "Redis listens");
     let shared = Arc::new(Shared {
+        transactions: Transactions::new(router.clone()),
         router,
         limits,
         address,

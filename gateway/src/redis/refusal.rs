@@ -6,6 +6,7 @@
 use commands::redis::Value;
 
 use crate::router::RouterError;
+use crate::txn::TxnError;
 
 /// The error line for a command without results.
 pub(super) fn reply(error: &RouterError) -> Value {
@@ -14,8 +15,7 @@ pub(super) fn reply(error: &RouterError) -> Value {
             "TRYAGAIN The gateway has too many requests under way. The command was not executed.".to_owned()
         }
         RouterError::CrossGroup => {
-            "ERR The command's keys lie in several groups; keys in several groups are not supported by this version yet"
-                .to_owned()
+            "TRYAGAIN The command's keys have just come to lie in several groups. It was not executed.".to_owned()
         }
         RouterError::Unavailable(reason) => {
             format!("TRYAGAIN The command could not be served in time: {reason}. It was not executed.")
@@ -34,6 +34,15 @@ pub(super) fn reply(error: &RouterError) -> Value {
         RouterError::Rejected(sentence) => format!("ERR {sentence}"),
         RouterError::Protocol(_) => UNEXPECTED.to_owned(),
     })
+}
+
+/// The error line for what was to run as one transaction and did not. (EXEC answers nil to a conflict with a WATCH.)
+pub(super) fn transaction(error: &TxnError) -> Value {
+    match error {
+        TxnError::Conflict => reply(&RouterError::Conflict),
+        TxnError::TooManyKeys { .. } | TxnError::TooLarge { .. } => Value::Error(format!("ERR {error}")),
+        TxnError::Router(error) => reply(error),
+    }
 }
 
 const UNEXPECTED: &str = "ERR The storage node gave an answer that this gateway does not know";

@@ -25,6 +25,11 @@ impl Protocol {
     }
 }
 
+/// Appends the beginning of an array, whose items follow. It is the same in both versions.
+pub(super) fn write_array(items: usize, out: &mut BytesMut) {
+    length(b'*', items, out);
+}
+
 /// Appends one reply.
 pub(super) fn write(value: &Value, protocol: Protocol, out: &mut BytesMut) {
     let resp3 = protocol == Protocol::Resp3;

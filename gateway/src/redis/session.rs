@@ -4,8 +4,11 @@
 //! to the router without waiting for earlier ones, unless
 //!
 //! - an earlier burst with one of its units is unanswered (order per connection and unit),
-//! - a command over the whole database stands in between: it waits for everything before it, and everything behind it
-//!   waits for it.
+//! - a barrier stands in between: a command over the whole database, a command whose keys lie in several groups, WATCH,
+//!   EXEC. It waits for everything before it, and everything behind it waits for it.
+//!
+//! Whether the keys of a command lie in several groups is asked of the routes before the burst is handed in. To hand it
+//! in and wait for the refusal would be too late: commands behind it on the same keys could have run by then.
 //!
 //! Replies of a finished burst go out in one write. A client that does not read them is not read from either, so what
 //! a connection holds is bounded by its window of commands; after large replies the window shrinks.
@@ -21,7 +24,9 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use commands::redis::{GatewayCommand, Invocation, Place, RedisError, Value, resolve};
+use commands::redis::{
+    GatewayCommand, Invocation, Place, RedisError, Spec, TransactionCommand, Value, parse_database, resolve, units,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -29,8 +34,11 @@ use super::burst::{Burst, Outstanding, SentBurst};
 use super::clients::Client;
 use super::input::Input;
 use super::local::{self, Settings};
+use super::multi::{self, Exec, Queued, Transaction};
 use super::request::RequestParser;
-use super::{Shared, database, reply};
+use super::together::{self, Together};
+use super::{Shared, database, refusal, reply};
+use crate::txn::TxnError;
 
 /// Most commands of one connection that are read and unanswered.
 const WINDOW: usize = 1024;
@@ -48,8 +56,14 @@ const KEPT_BYTES: usize = 1 << 10;
 enum Barrier {
     /// A command over the whole database.
     Database(Invocation),
-    /// HELLO: replies before it keep their version.
-    Hello(Vec<Bytes>),
+    /// A command whose keys lie in several groups.
+    Apart(&'static Spec, Invocation),
+    /// WATCH of these units.
+    Watch(Vec<Bytes>),
+    /// EXEC.
+    Exec(multi::Work),
+    /// HELLO or RESET: replies before it keep their version.
+    Protocol(GatewayCommand, Vec<Bytes>),
     /// The connection ends, with this reply if there is one.
     Close(Option<Value>),
 }
@@ -59,6 +73,7 @@ pub(super) struct Session {
     shared: Arc<Shared>,
     client: Arc<Client>,
     settings: Settings,
+    transaction: Transaction,
     parser: RequestParser,
     input: Input,
     output: BytesMut,
@@ -91,6 +106,7 @@ impl Session {
         Self {
             stream,
             settings: Settings::new(client.clone()),
+            transaction: Transaction::new(client.clone()),
             client,
             hashing: shared.hashing.clone(),
             shared,
@@ -170,23 +186,10 @@ impl Session {
             if self.barrier.is_some() && !self.sent.is_empty() {
                 return Ok(Course::Goes);
             }
-            match self.barrier.take() {
-                None => {}
-                Some(Barrier::Database(invocation)) => {
-                    self.flush().await?;
-                    let value = database::run(&self.shared.router, self.client.id, invocation).await;
-                    self.write_reply(&value).await?;
-                }
-                Some(Barrier::Hello(args)) => {
-                    let value = local::answer(GatewayCommand::Hello, &args, &mut self.settings, &self.shared);
-                    self.write_reply(&value).await?;
-                }
-                Some(Barrier::Close(last)) => {
-                    if let Some(value) = last {
-                        self.write_reply(&value).await?;
-                    }
-                    return Ok(Course::Ends);
-                }
+            if let Some(barrier) = self.barrier.take()
+                && self.pass(barrier).await? == Course::Ends
+            {
+                return Ok(Course::Ends);
             }
             if !self.unparsed || !self.may_read() {
                 return Ok(Course::Goes);
@@ -196,6 +199,102 @@ impl Session {
                 self.held = Some(burst);
             }
         }
+    }
+
+    /// Does what everything before it is answered for, and everything behind it waits for.
+    async fn pass(&mut self, barrier: Barrier) -> io::Result<Course> {
+        self.flush().await?;
+        let Shared { router, transactions, .. } = &*self.shared;
+        let connection = self.client.id;
+        let value = match barrier {
+            Barrier::Database(invocation) => database::run(router, connection, invocation).await,
+            Barrier::Apart(spec, invocation) => {
+                together::run_one(router, transactions, connection, spec, invocation).await
+            }
+            Barrier::Watch(units) => self.watch(units).await,
+            Barrier::Exec(work) => {
+                let written = self.exec(work).await;
+                self.transaction.end();
+                return written.map(|()| Course::Goes);
+            }
+            Barrier::Protocol(command, args) => {
+                if command == GatewayCommand::Reset {
+                    self.transaction.end();
+                }
+                local::answer(command, &args, &mut self.settings, &self.shared)
+            }
+            Barrier::Close(last) => {
+                if let Some(value) = last {
+                    self.write_reply(&value).await?;
+                }
+                return Ok(Course::Ends);
+            }
+        };
+        self.write_reply(&value).await?;
+        Ok(Course::Goes)
+    }
+
+    async fn watch(&mut self, units: Vec<Bytes>) -> Value {
+        let new = match self.transaction.not_watched(units) {
+            Ok(new) => new,
+            Err(refused) => {
+                self.transaction.watch_failed();
+                return refused;
+            }
+        };
+        if new.is_empty() {
+            return Value::OK;
+        }
+        match self.shared.transactions.observe(self.client.id, new.clone()).await {
+            Ok(versions) => {
+                self.transaction.watch(new.into_iter().zip(versions));
+                Value::OK
+            }
+            Err(error) => {
+                self.transaction.watch_failed();
+                refusal::transaction(&error)
+            }
+        }
+    }
+
+    /// Runs what was queued. Commands for the gateway take effect only if the others have; of these, SELECT is looked
+    /// at before, because what is behind it goes to another database.
+    async fn exec(&mut self, work: multi::Work) -> io::Result<()> {
+        let multi::Work { mut commands, watched } = work;
+        let mut db = self.settings.database;
+        let mut together = Together::default();
+        for queued in &mut commands {
+            match queued {
+                Queued::Keyed(spec, args) => {
+                    let invocation = Invocation { db, args: std::mem::take(args) };
+                    together.add(&self.shared.router, spec, invocation);
+                }
+                Queued::Local(GatewayCommand::Select, args) => db = parse_database(&args[1]).unwrap_or(db),
+                Queued::Local(..) | Queued::Answered(_) => {}
+            }
+        }
+        let is_watching = !watched.is_empty();
+        let replies = match together.run(&self.shared.transactions, self.client.id, watched).await {
+            Ok(replies) => replies,
+            Err(TxnError::Conflict) if is_watching => return self.write_reply(&Value::NullArray).await,
+            Err(error) => return self.write_reply(&refusal::transaction(&error)).await,
+        };
+        let mut replies = replies.into_iter();
+        reply::write_array(commands.len(), &mut self.output);
+        for queued in commands {
+            let value = match queued {
+                Queued::Keyed(..) => replies.next().unwrap_or_else(refusal::unexpected),
+                Queued::Local(command, args) => local::answer(command, &args, &mut self.settings, &self.shared),
+                Queued::Answered(value) => value,
+            };
+            // HELLO in the queue changes the version for the items behind it.
+            reply::write(&value, self.settings.protocol, &mut self.output);
+            if self.output.len() >= WRITE_BYTES {
+                self.flush().await?;
+            }
+        }
+        self.count(1);
+        self.flush().await
     }
 
     /// Takes complete requests off the input until the window is full or something stands in the way.
@@ -226,19 +325,24 @@ impl Session {
     fn take(&mut self, args: Vec<Bytes>, burst: &mut Burst, last_command: &mut Option<&'static str>) {
         let spec = match resolve(&args) {
             Ok(spec) => spec,
-            Err(_) if args[0].eq_ignore_ascii_case(b"auth") => return burst.answer(local::authenticate(&args)),
+            Err(_) if args[0].eq_ignore_ascii_case(b"auth") => return burst.answer(self.authenticate(&args)),
             // Somebody was made to send a web request here; whatever is in its body is not for us.
             Err(_) if is_http(&args[0]) => return self.barrier = Some(Barrier::Close(None)),
-            Err(error) => return burst.answer(error.into()),
+            Err(error) => return burst.answer(self.transaction.refuse(error)),
         };
         *last_command = Some(spec.name);
         match spec.place {
+            Place::InSession(command) => self.take_transactional(command, spec, args, burst),
+            Place::AtGateway(GatewayCommand::Quit) => self.barrier = Some(Barrier::Close(Some(Value::OK))),
+            Place::AtGateway(command @ GatewayCommand::Reset) => self.barrier = Some(Barrier::Protocol(command, args)),
+            _ if self.transaction.is_queueing() => burst.answer(self.transaction.queue(spec, args)),
             Place::AtLeader(_) => {
                 let invocation = Invocation { db: self.settings.database, args };
-                burst.route(spec, invocation, &self.hashing);
+                if let Err(invocation) = burst.route(spec, invocation, &self.hashing, &self.shared.router) {
+                    self.barrier = Some(Barrier::Apart(spec, invocation));
+                }
             }
-            Place::AtGateway(GatewayCommand::Hello) => self.barrier = Some(Barrier::Hello(args)),
-            Place::AtGateway(GatewayCommand::Quit) => self.barrier = Some(Barrier::Close(Some(Value::OK))),
+            Place::AtGateway(command @ GatewayCommand::Hello) => self.barrier = Some(Barrier::Protocol(command, args)),
             Place::AtGateway(command) => {
                 burst.answer(local::answer(command, &args, &mut self.settings, &self.shared));
             }
@@ -247,6 +351,43 @@ impl Session {
             }
             Place::Container => burst.answer(RedisError::WrongArity { command: spec.name }.into()),
         }
+    }
+
+    /// AUTH, which is not in the table.
+    fn authenticate(&mut self, args: &[Bytes]) -> Value {
+        let value = local::authenticate(args);
+        match self.transaction.is_queueing() {
+            false => value,
+            true if args.len() == 1 => self.transaction.refuse(RedisError::WrongArity { command: "auth" }),
+            true => self.transaction.queue_answered(value),
+        }
+    }
+
+    fn take_transactional(
+        &mut self,
+        command: TransactionCommand,
+        spec: &'static Spec,
+        args: Vec<Bytes>,
+        burst: &mut Burst,
+    ) {
+        let queueing = self.transaction.is_queueing();
+        let value = match command {
+            TransactionCommand::Multi => self.transaction.begin(),
+            TransactionCommand::Discard => self.transaction.discard(),
+            TransactionCommand::Exec => match self.transaction.exec() {
+                Exec::Answered(value) => value,
+                Exec::Runs(work) => return self.barrier = Some(Barrier::Exec(work)),
+            },
+            TransactionCommand::Watch if queueing => multi::watch_inside_multi(),
+            TransactionCommand::Watch => match units(spec, &Invocation { db: self.settings.database, args }) {
+                // What was written before it on this connection is not a change.
+                Ok(units) => return self.barrier = Some(Barrier::Watch(units)),
+                Err(error) => error.into(),
+            },
+            TransactionCommand::Unwatch if queueing => self.transaction.queue(spec, args),
+            TransactionCommand::Unwatch => self.transaction.unwatch(),
+        };
+        burst.answer(value);
     }
 
     fn hand_in(&mut self, burst: Burst) {
@@ -272,6 +413,12 @@ impl Session {
                 break;
             }
             any = true;
+            for (answer, spec, invocation) in burst.take_apart() {
+                self.flush().await?;
+                let Shared { router, transactions, .. } = &*self.shared;
+                let value = together::run_one(router, transactions, self.client.id, spec, invocation).await;
+                burst.replace(answer, value);
+            }
             self.outstanding.remove(&burst.units);
             self.unanswered -= burst.len();
             self.unanswered_bytes -= burst.bytes;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod transactions;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -225,15 +227,14 @@ async fn a_burst_waits_for_an_earlier_one_on_the_same_unit_only() {
 }
 
 #[tokio::test]
-async fn keys_in_several_groups_are_refused_and_in_one_group_served() {
+async fn commands_on_several_keys_of_one_group_are_one_request() {
     let harness = Harness::start().await;
     let mut client = harness.client().await;
-    let refused = client.ask_text("MSET {b}1 x foo y").await;
-    assert!(refused.contains("keys in several groups are not supported by this version yet"), "{refused}");
     assert_eq!(client.ask_text("MSET {b}1 x {b}2 y {b}1 z").await, "OK");
     assert_eq!(client.ask_text("MGET {b}1 {b}2 {b}3").await, "z y (nil)");
     assert_eq!(client.ask_integer("EXISTS {b}1 {b}1 {b}2").await, 3);
     assert_eq!(client.ask_integer("DEL {b}1 {b}2").await, 2);
+    assert_eq!(harness.nodes[0].requests().len(), 4);
 }
 
 #[tokio::test]

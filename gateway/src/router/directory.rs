@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
 use keyspace::{GroupId, KeyRange, NodeId, Route, RouteMap};
 use parking_lot::Mutex;
 use proto::wire;
@@ -98,6 +99,14 @@ impl Snapshot {
             Some(_) => Addressed::Apart,
             None => Addressed::Unknown,
         }
+    }
+
+    /// Whether units lie in several groups; false while no routes are known.
+    pub(super) fn lie_apart(&self, units: &[Bytes]) -> bool {
+        let Some(routes) = &self.routes else { return false };
+        let mut groups = units.iter().map(|unit| serving_group(routes.lookup(unit)));
+        let first = groups.next();
+        groups.any(|group| Some(group) != first)
     }
 
     /// Whether the routes of a request, as it was sent, are still what is known.

@@ -198,6 +198,11 @@ impl Router {
         })
     }
 
+    /// Whether units lie in several groups, as far as the routes are known now. It may be otherwise a moment later.
+    pub fn lie_apart(&self, units: &[Bytes]) -> bool {
+        self.core.directory.load().lie_apart(units)
+    }
+
     /// The routes as they are known now; `None` before the first word from placement.
     pub fn routes(&self) -> Option<RouteMap> {
         self.core.directory.load().routes.clone()

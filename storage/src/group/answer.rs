@@ -1,7 +1,7 @@
 //! Outcomes in wire form, and the one thing that the group must know of records: whether a unit has expired.
 
 use bytes::Bytes;
-use commands::{Outcome, ViewError, dynamo, raw, redis};
+use commands::{Outcome, Record, ViewError, dynamo, raw, record, redis};
 use keyspace::Version;
 use keyspace::layout;
 use proto::wire;
@@ -22,6 +22,7 @@ pub fn to_wire(outcome: Outcome) -> wire::CommandResult {
         Outcome::RedisSpan(outcome) => Language::RedisSpan(redis_span(outcome)),
         Outcome::Raw(outcome) => Language::Raw(raw_result(outcome)),
         Outcome::Dynamo(outcome) => Language::Dynamo(dynamo_result(outcome)),
+        Outcome::Record(outcome) => Language::Record(record_result(outcome)),
     };
     wire::CommandResult { language: Some(language) }
 }
@@ -87,6 +88,26 @@ fn raw_result(outcome: raw::Outcome) -> wire::RawResult {
         }
     };
     wire::RawResult { result: Some(result) }
+}
+
+fn record_result(outcome: record::Outcome) -> wire::RecordResult {
+    use wire::record_result::Result;
+    let found = |key: Bytes, record: Record| wire::FoundRecord {
+        key,
+        value: record.value,
+        version: Some(stamp(record.version)),
+    };
+    let missing = Result::Missing(wire::Unit {});
+    let result = match outcome.found {
+        record::Found::Record(record) => record.map_or(missing, |record| Result::Found(found(Bytes::new(), record))),
+        record::Found::Observed(version) => version.map_or(missing, |version| Result::Observed(stamp(version))),
+        record::Found::Gone(version) => Result::Gone(stamp(version)),
+        record::Found::Records(records) => {
+            let records = records.into_iter().map(|(key, record)| found(key, record)).collect();
+            Result::Records(wire::FoundRecords { records })
+        }
+    };
+    wire::RecordResult { now_ms: outcome.now_ms, result: Some(result) }
 }
 
 fn dynamo_result(outcome: dynamo::Outcome) -> wire::DynamoResult {

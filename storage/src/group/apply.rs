@@ -95,6 +95,24 @@ impl Applier {
         if !entry.dedup.is_empty() {
             self.batch.put(self.keys.dedup(entry.dedup_batch), entry.dedup);
         }
+        self.head.locks_held = entry.locks_held;
+        for change in entry.locks {
+            debug_assert!(self.ranges.lookup(&change.unit).is_some(), "I3: a lock outside the ranges of the group");
+            let key = self.keys.lock(&change.unit);
+            match change.lock {
+                Some(lock) => self.batch.put(key, lock.encode_to_vec()),
+                None => self.batch.delete(key),
+            }
+        }
+        for change in entry.transactions {
+            let txn = change.txn.unwrap_or_default().try_into();
+            let txn = txn.map_err(|error| StateError::Junk(format!("transaction: {error}")))?;
+            let key = self.keys.transaction(&change.anchor, txn);
+            match change.record {
+                Some(record) => self.batch.put(key, record.encode_to_vec()),
+                None => self.batch.delete(key),
+            }
+        }
         for batch in entry.dedup_drops {
             self.batch.delete(self.keys.dedup(batch));
         }

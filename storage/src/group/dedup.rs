@@ -99,6 +99,11 @@ impl DedupIndex {
         gateway.live.get(&id.sequence).map_or(Known::New, |batch| Known::Executed(*batch))
     }
 
+    /// Sequences of a gateway below this are refused.
+    pub fn floor(&self, incarnation: u64) -> u64 {
+        self.gateways.get(&incarnation).map_or(0, |gateway| gateway.below)
+    }
+
     /// Notes that a request takes effect in this batch.
     pub fn record(&mut self, id: RequestId, batch: u64) {
         let gateway = self.gateways.entry(id.incarnation).or_default();

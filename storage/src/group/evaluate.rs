@@ -2,8 +2,8 @@
 //! has been applied.
 //!
 //! [`World`] is that group: an engine snapshot, the overlay of what is proposed, and the clock, time, ranges and dedup
-//! index behind it. [`Evaluator::exec`] takes a request through the steps of PROTOCOL §2 in order (route, dedup, floor,
-//! observed versions, commands) and adds what it writes to a [`Draft`], the batch being built. It never waits and
+//! index behind it. [`Evaluator::evaluate`] takes a request through the steps of PROTOCOL §2 in order (route, dedup,
+//! floor, locks, observed versions, commands) and adds what it writes to a [`Draft`], the batch being built. It never waits and
 //! never answers: results go into the draft sealed.
 
 use std::collections::BTreeMap;
@@ -18,11 +18,15 @@ use proto::wire;
 use super::answer;
 use super::chain::Link;
 use super::dedup::{self, Changes, DedupIndex, Known};
+use super::locks::LockTable;
 use super::overlay::Overlay;
 use super::ranges::RangeTable;
-use super::request::{ExecRequest, Outcome, Reason, Scope, Target, refusal, rejected};
+use super::records::RecordTable;
+use super::request::{Ask, ExecRequest, Outcome, Reason, Scope, Target, Waiting, locked, refusal, rejected};
 use super::state::{FORMAT, GroupView, StateError};
+use super::transact::Obstacle;
 use super::versions::VersionReader;
+use super::wait::{Ticket, WaitQueues};
 
 /// The group as it will be once everything in flight has been applied.
 pub struct World {
@@ -36,6 +40,10 @@ pub struct World {
     pub ranges: RangeTable,
     /// Which requests have taken effect.
     pub dedup: DedupIndex,
+    /// Who holds which units.
+    pub locks: LockTable,
+    /// Transactions anchored here.
+    pub records: RecordTable,
     overlay: Overlay,
     base: GroupView,
     /// Always empty: flushes are checked against the ranges above, which know those in flight, not by the reader.
@@ -61,6 +69,8 @@ impl Draft {
         let entry = &self.entry;
         !self.ticks
             && entry.mutations.is_empty()
+            && entry.locks.is_empty()
+            && entry.transactions.is_empty()
             && self.dedup.is_empty()
             && entry.flush_marks.is_empty()
             && entry.range_change.is_none()
@@ -73,13 +83,14 @@ impl Draft {
         (self.entry.term, self.entry.run, self.entry.n) = (link.term, link.run, link.n);
         (self.entry.clock_e, self.entry.clock_s) = (world.clock.e, world.clock.s);
         self.entry.now_ms = world.now_ms;
+        self.entry.locks_held = world.locks.len() as u64;
         self.entry.dedup_drops = world.dedup.take_idle(self.entry.dedup_batch);
         let dedup = wire::DedupRecords { records: self.dedup };
         self.entry.dedup = dedup.encode_to_vec().into();
         (self.entry, dedup.records)
     }
 
-    fn relies_on(&mut self, range_id: RangeId, epoch: Epoch) {
+    pub(super) fn relies_on(&mut self, range_id: RangeId, epoch: Epoch) {
         let relied = wire::RangeEpoch { range_id: range_id.0, epoch: epoch.0 };
         if !self.entry.relied_on.contains(&relied) {
             self.entry.relied_on.push(relied);
@@ -97,12 +108,16 @@ impl World {
     /// The group as a view shows it, with nothing in flight.
     pub fn new(group: GroupId, base: GroupView) -> Result<Self, StateError> {
         let dedup = DedupIndex::load(&*base.snapshot, group)?;
+        let locks = LockTable::load(&*base.snapshot, group)?;
+        let records = RecordTable::load(&*base.snapshot, group)?;
         Ok(Self {
             group,
             clock: base.head.clock,
             now_ms: base.head.now_ms,
             ranges: base.ranges.clone(),
             dedup,
+            locks,
+            records,
             overlay: Overlay::default(),
             base,
             no_ranges: RangeTable::default(),
@@ -123,23 +138,38 @@ impl World {
         }
     }
 
+    /// Drops the records of transactions that nobody can come back to; what the entry carries of it.
+    pub fn collect_records(&mut self) -> Vec<wire::TransactionChange> {
+        let mut gone = Vec::new();
+        for incarnation in self.records.incarnations() {
+            gone.extend(self.records.collect(incarnation, self.dedup.floor(incarnation)));
+        }
+        gone
+    }
+
     /// Takes requests through evaluation, one after another, into `draft`, which becomes batch `batch`.
     pub fn evaluator<'w>(
         &'w mut self,
         batch: Link,
         draft: &'w mut Draft,
         in_flight: &'w dyn InFlight,
+        queues: &'w WaitQueues<Waiting>,
     ) -> Evaluator<'w> {
         // The borrow checker wants the base apart from the rest: the reader holds on to it while the rest changes.
-        let World { group, clock, now_ms, ranges, dedup, overlay, base, no_ranges } = self;
+        let World { group, clock, now_ms, ranges, dedup, locks, records, overlay, base, no_ranges } = self;
         let reader = VersionReader::new(&*base.snapshot, *group, no_ranges, Version::MAX);
         Evaluator {
             group: *group,
             replicated_now_ms: base.head.now_ms,
+            replicated_e: base.head.clock.e,
             clock,
             now_ms: *now_ms,
             ranges,
             dedup,
+            locks,
+            records,
+            queues,
+            freed: Vec::new(),
             overlay,
             snapshot: &*base.snapshot,
             reader,
@@ -154,19 +184,58 @@ impl World {
 pub struct Evaluator<'w> {
     group: GroupId,
     replicated_now_ms: u64,
-    clock: &'w mut Version,
-    now_ms: u64,
-    ranges: &'w mut RangeTable,
-    dedup: &'w mut DedupIndex,
+    replicated_e: u64,
+    pub(super) clock: &'w mut Version,
+    pub(super) now_ms: u64,
+    pub(super) ranges: &'w mut RangeTable,
+    pub(super) dedup: &'w mut DedupIndex,
+    pub(super) locks: &'w mut LockTable,
+    pub(super) records: &'w mut RecordTable,
+    pub(super) queues: &'w WaitQueues<Waiting>,
+    /// Units that were unlocked.
+    pub(super) freed: Vec<Bytes>,
     overlay: &'w mut Overlay,
     snapshot: &'w dyn crate::engine::Snapshot,
     reader: VersionReader<'w>,
     batch: Link,
-    draft: &'w mut Draft,
+    pub(super) draft: &'w mut Draft,
     in_flight: &'w dyn InFlight,
 }
 
+/// What became of a request.
+pub enum Evaluated {
+    /// Its outcome, which must not leave before the draft's batch is taken.
+    Decided(Outcome),
+    /// Nothing yet: `units[at]` stands in its way.
+    Waits {
+        /// Everything that it may touch, in key order.
+        units: Vec<Bytes>,
+        /// Where it waits.
+        at: usize,
+    },
+}
+
 impl Evaluator<'_> {
+    pub(super) fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// Units that were unlocked since the last call.
+    pub fn take_freed(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// Brings the clock up to an oracle value; whether that is news to the replicas.
+    pub(super) fn raise_e(&mut self, e: u64) -> bool {
+        self.clock.e = self.clock.e.max(e);
+        self.clock.e > self.replicated_e
+    }
+
+    /// Brings the clock up to a version of another group. Both parts only rise, so that no `s` comes twice.
+    pub(super) fn advance_clock(&mut self, to: Version) {
+        *self.clock = Version { e: self.clock.e.max(to.e), s: self.clock.s.max(to.s) };
+    }
+
     /// The largest oracle value so far, for the reply.
     pub fn e(&self) -> u64 {
         self.clock.e
@@ -190,31 +259,38 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Evaluates one request. The outcome must not leave before the draft's batch is taken.
-    pub fn exec(&mut self, request: &ExecRequest) -> Outcome {
-        if request.seen_e > self.clock.e {
-            self.clock.e = request.seen_e;
-        }
-        if let Some(stale) = stale_route(self.group, self.ranges, &request.targets) {
-            return stale;
-        }
-        match self.dedup.find(request.id) {
-            Known::New => {}
-            Known::Executed(batch) => return self.stored_reply(batch, request.id),
-            Known::TooOld => return refusal(Reason::TooOld(wire::TooOld {})),
-        }
-        match self.first_changed(&request.observed) {
-            Ok(None) => {}
-            Ok(Some(unit)) => return refusal(Reason::Conflict(wire::Conflict { unit })),
-            Err(error) => return rejected(error.to_string()),
-        }
-        match self.run(request) {
-            Ok(outcome) => outcome,
-            Err(error) => rejected(error.to_string()),
+    /// Evaluates one request; `ticket` is its place when it has waited.
+    pub fn evaluate(&mut self, ticket: Option<Ticket>, ask: &Ask) -> Evaluated {
+        match ask {
+            Ask::Exec(request) => self.exec(ticket, request),
+            Ask::Step(request) => self.step(ticket, request),
         }
     }
 
-    fn stored_reply(&self, batch: u64, id: RequestId) -> Outcome {
+    fn exec(&mut self, ticket: Option<Ticket>, request: &ExecRequest) -> Evaluated {
+        self.raise_e(request.seen_e);
+        if let Some(stale) = stale_route(self.group, self.ranges, &request.targets) {
+            return Evaluated::Decided(stale);
+        }
+        match self.dedup.find(request.id) {
+            Known::New => {}
+            Known::Executed(batch) => return Evaluated::Decided(self.stored_reply(batch, request.id)),
+            Known::TooOld => return Evaluated::Decided(refusal(Reason::TooOld(wire::TooOld {}))),
+        }
+        self.abort_pending_of(request.id);
+        match self.obstacle(ticket, &request.targets, None, request.commands.iter().any(Command::writes)) {
+            None => {}
+            Some(Obstacle::Unit { units, at }) => return Evaluated::Waits { units, at },
+            Some(Obstacle::Interval(seen)) => return Evaluated::Decided(locked(seen)),
+        }
+        Evaluated::Decided(match self.first_changed(&request.observed) {
+            Ok(None) => self.run(request).unwrap_or_else(|error| rejected(error.to_string())),
+            Ok(Some(unit)) => refusal(Reason::Conflict(wire::Conflict { unit })),
+            Err(error) => rejected(error.to_string()),
+        })
+    }
+
+    pub(super) fn stored_reply(&self, batch: u64, id: RequestId) -> Outcome {
         let drafted = dedup::find(&self.draft.dedup, id).and_then(|record| record.results.clone());
         let stored = match drafted.or_else(|| self.in_flight.results_of(id)) {
             Some(results) => Ok(Some(results)),
@@ -227,7 +303,7 @@ impl Evaluator<'_> {
         }
     }
 
-    fn first_changed(&mut self, observed: &[(Bytes, Option<Version>)]) -> Result<Option<Bytes>, ViewError> {
+    pub(super) fn first_changed(&mut self, observed: &[(Bytes, Option<Version>)]) -> Result<Option<Bytes>, ViewError> {
         for (unit, version) in observed {
             let record = self.live_record(&keyspace::layout::version_key(unit))?;
             let live = match record {
@@ -241,17 +317,20 @@ impl Evaluator<'_> {
         Ok(None)
     }
 
-    fn run(&mut self, request: &ExecRequest) -> Result<Outcome, ViewError> {
+    /// Evaluates commands in order; nothing that they write has an effect yet.
+    pub(super) fn run_commands(&mut self, commands: &[Command]) -> Result<Ran, ViewError> {
         let mut view = ExecView { world: self, writes: BTreeMap::new(), flushes: Vec::new(), judged_expired: false };
-        let mut results = Vec::with_capacity(request.commands.len());
-        for command in &request.commands {
+        let mut results = Vec::with_capacity(commands.len());
+        for command in commands {
             results.push(answer::to_wire(evaluate_now(&mut view, command)?));
         }
         let ExecView { writes, flushes, judged_expired, .. } = view;
-        let results = wire::Results { results };
-        if judged_expired {
-            self.draft.ticks = true;
-        }
+        self.draft.ticks |= judged_expired;
+        Ok(Ran { results: wire::Results { results }, writes, flushes })
+    }
+
+    fn run(&mut self, request: &ExecRequest) -> Result<Outcome, ViewError> {
+        let Ran { results, writes, flushes } = self.run_commands(&request.commands)?;
         if let Some((range, _)) = flushes.iter().find(|(range, _)| !self.flushes_whole_ranges(range)) {
             return Ok(rejected(format!("a flush of {range:?} does not cover whole ranges")));
         }
@@ -271,32 +350,47 @@ impl Evaluator<'_> {
     ) {
         self.clock.s += 1;
         let version = *self.clock;
-        for target in &request.targets {
-            self.draft.relies_on(target.range_id, target.epoch);
-        }
+        self.rely_on(&request.targets);
         for (range, db) in flushes {
             self.flush(&range, db, version);
         }
         for (key, value) in writes {
-            self.draft.bytes += key.len() + value.as_ref().map_or(0, Bytes::len) + 24;
-            self.draft.entry.mutations.push(wire::Mutation {
-                key: key.clone(),
-                version_e: version.e,
-                version_s: version.s,
-                value: value.clone(),
-            });
-            self.overlay.put(self.batch.n, key, version, value);
+            self.write(key, version, value);
         }
-        self.draft.bytes += request.anchor.len() + results.encoded_len() + 24;
+        self.record_reply(request.id, &request.anchor, results);
+    }
+
+    /// The entry holds only while the ranges of these targets are as they are now.
+    pub(super) fn rely_on(&mut self, targets: &[Target]) {
+        for target in targets {
+            self.draft.relies_on(target.range_id, target.epoch);
+        }
+    }
+
+    /// Puts one record into the batch and the overlay.
+    pub(super) fn write(&mut self, key: Bytes, version: Version, value: Option<Bytes>) {
+        self.draft.bytes += key.len() + value.as_ref().map_or(0, Bytes::len) + 24;
+        self.draft.entry.mutations.push(wire::Mutation {
+            key: key.clone(),
+            version_e: version.e,
+            version_s: version.s,
+            value: value.clone(),
+        });
+        self.overlay.put(self.batch.n, key, version, value);
+    }
+
+    /// Remembers what a request was answered that takes effect in this batch, at the clock's present version.
+    pub(super) fn record_reply(&mut self, id: RequestId, anchor: &Bytes, results: &wire::Results) {
+        self.draft.bytes += anchor.len() + results.encoded_len() + 24;
         if self.draft.dedup.is_empty() {
-            // Versions never come again in a group, so they number the batches that have an effect.
-            self.draft.entry.dedup_batch = version.s;
+            // No `s` comes twice in a group, so it numbers the batches that have an effect.
+            self.draft.entry.dedup_batch = self.clock.s;
         }
-        self.dedup.record(request.id, self.draft.entry.dedup_batch);
+        self.dedup.record(id, self.draft.entry.dedup_batch);
         self.draft.dedup.push(wire::DedupRecord {
-            anchor: request.anchor.clone(),
-            incarnation: request.id.incarnation,
-            sequence: request.id.sequence,
+            anchor: anchor.clone(),
+            incarnation: id.incarnation,
+            sequence: id.sequence,
             results: Some(results.clone()),
         });
     }
@@ -362,6 +456,13 @@ pub fn evaluate_now<V: View>(view: &mut V, command: &Command) -> Result<commands
 /// A storage failure as a view reports it.
 pub fn storage_error(error: StateError) -> ViewError {
     ViewError::Storage(error.to_string())
+}
+
+/// What commands have come to.
+pub(super) struct Ran {
+    pub(super) results: wire::Results,
+    pub(super) writes: BTreeMap<Bytes, Option<Bytes>>,
+    pub(super) flushes: Vec<(KeyRange, Option<u8>)>,
 }
 
 /// What one request sees and writes.
@@ -434,6 +535,16 @@ impl View for ExecView<'_, '_> {
             return Ok(value.clone().map(|value| Record { value, version }));
         }
         self.world.live_record(key)
+    }
+
+    async fn last_change(&mut self, key: &[u8]) -> Result<Option<Version>, ViewError> {
+        if self.writes.contains_key(key) {
+            return Ok(Some(self.version()));
+        }
+        match self.world.overlay.get(key) {
+            Some(pending) => Ok(Some(pending.version)),
+            None => self.world.reader.last_change(key).map_err(storage_error),
+        }
     }
 
     async fn scan(&mut self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<(Bytes, Record)>, ViewError> {

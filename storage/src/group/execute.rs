@@ -5,7 +5,8 @@
 //! 1. Queued requests are evaluated over the [`World`] into a draft; each result is sealed.
 //! 2. While fewer than `pipeline_depth` batches are in flight, the draft becomes the next batch of the chain.
 //! 3. When the oldest batch is applied, its results are opened, the overlay pruned, and a fresh view opened.
-//! 4. Results that had no effect and no batch to ride in wait for a read check begun behind their evaluation.
+//! 4. A request that meets locks of others waits in the queues of [`wait`](super::wait); what frees its unit wakes it.
+//! 5. Results that had no effect and no batch to ride in wait for a read check begun behind their evaluation.
 //!
 //! A refused, skipped or timed-out batch breaks the chain: the executor proposes a barrier until one is applied, which
 //! decides every outstanding batch, and goes on with an empty overlay ([`Office::restart`]). When the office is lost,
@@ -26,27 +27,40 @@ use tokio::time::Instant;
 
 use super::chain::Link;
 use super::dedup::{self, Changes};
-use super::evaluate::{Draft, InFlight, World};
+use super::evaluate::{Draft, Evaluated, InFlight, World};
 use super::gate::{Moment, Release, Sealed};
+use super::leftovers::Leftovers;
 use super::propose::{Proposal, Proposer, Verdict};
 use super::ranges::OwnedRange;
 use super::read::{CheckError, ReadCheck, Replicate};
-use super::request::{ExecRequest, Outcome, ReplyTo, not_executed};
+use super::request::{Ask, Outcome, ReplyTo, Waiting, locked, not_executed};
 use super::split::{self, SplitError};
 use super::state::{StateError, Views};
+use super::wait::{Ticket, WaitQueues};
+
 use super::{GroupRaft, WallClock};
 
 /// What the executor is asked to do.
 pub enum Job {
     /// Requests of one gateway message, in order.
-    Requests {
-        /// What the gateway says of itself.
-        gateway: GatewayWord,
-        /// The requests.
-        queued: Vec<(ExecRequest, ReplyTo)>,
-    },
+    Requests(Requests),
     /// A change that no client asked for.
     Internal(Internal, oneshot::Sender<InternalDone>),
+}
+
+/// Requests of one message.
+pub struct Requests {
+    gateway: GatewayWord,
+    queued: Vec<(Ask, ReplyTo)>,
+    /// Connections of which one was refused: so is what follows it.
+    refused: Vec<u64>,
+}
+
+impl Requests {
+    /// In the order of the message.
+    pub fn new(gateway: GatewayWord, queued: Vec<(Ask, ReplyTo)>) -> Self {
+        Self { gateway, queued, refused: Vec::new() }
+    }
 }
 
 /// What a gateway says of itself in each message.
@@ -93,16 +107,26 @@ pub struct ExecutorLimits {
     pub batch_requests: usize,
     /// A batch that is not applied after this time breaks the chain.
     pub batch_timeout: Duration,
+    /// A request waits for locks at most so long.
+    pub lock_wait: Duration,
 }
 
 impl Default for ExecutorLimits {
     fn default() -> Self {
-        Self { pipeline_depth: 4, batch_bytes: 4 << 20, batch_requests: 4096, batch_timeout: Duration::from_secs(5) }
+        Self {
+            pipeline_depth: 4,
+            batch_bytes: 4 << 20,
+            batch_requests: 4096,
+            batch_timeout: Duration::from_secs(5),
+            lock_wait: Duration::from_secs(4),
+        }
     }
 }
 
 /// Requests evaluated between two looks at what has completed.
 const EVALUATIONS_PER_TURN: usize = 256;
+/// How often waits are checked against their deadlines.
+const WAIT_LOOK: Duration = Duration::from_millis(100);
 /// How often silent gateways are looked for and pending floors written.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long a new leader waits for the other nodes' clocks.
@@ -123,6 +147,8 @@ pub struct Executor {
     pub check: ReadCheck,
     /// This node's wall clock.
     pub clock: WallClock,
+    /// Where it tells of locks and decisions that nobody looks after.
+    pub leftovers: mpsc::Sender<Leftovers>,
     /// Bounds.
     pub limits: ExecutorLimits,
 }
@@ -212,6 +238,9 @@ impl Executor {
             unproven: VecDeque::new(),
             proof: None,
             queue: VecDeque::new(),
+            waits: WaitQueues::default(),
+            woken: VecDeque::new(),
+            began: Instant::now(),
             now: Moment::default(),
         };
         tracing::info!(group = self.group.0, term, chain = %begun, "executor in office");
@@ -229,7 +258,7 @@ impl Executor {
 /// Answers a job that this replica cannot take: it does not lead.
 fn refuse(raft: &GroupRaft, job: Job) {
     match job {
-        Job::Requests { queued, .. } => {
+        Job::Requests(Requests { queued, .. }) => {
             let outcome = super::not_leader(raft);
             for (_, reply) in queued {
                 reply.send(0, outcome.clone());
@@ -294,6 +323,10 @@ impl Pending {
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A batch that is proposed and not decided.
 struct Flight {
     link: Link,
@@ -330,6 +363,12 @@ struct Office<'x> {
     /// A read check on its way, and when it began.
     proof: Option<(Moment, BoxFuture<'static, Result<(), CheckError>>)>,
     queue: VecDeque<Job>,
+    /// Requests that wait for locks.
+    waits: WaitQueues<Waiting>,
+    /// Those of them whose obstacle is gone.
+    woken: VecDeque<Ticket>,
+    /// Deadlines of waits count from here.
+    began: Instant,
     now: Moment,
 }
 
@@ -338,13 +377,15 @@ impl Office<'_> {
         let mut watch = self.proposer.watch_office();
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut wait_look = tokio::time::interval(WAIT_LOOK);
+        wait_look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let limits = self.executor.limits;
         loop {
             self.evaluate_queued();
             if let Some(end) = self.send_off().await {
                 return Ok(end);
             }
-            let more_to_evaluate = !self.queue.is_empty() && self.draft_has_room();
+            let more_to_evaluate = self.has_work() && self.draft_has_room();
             let deadline = self.flights.front().map(|flight| flight.proposed_at + limits.batch_timeout);
             let verdict = async {
                 match self.flights.front_mut() {
@@ -382,6 +423,7 @@ impl Office<'_> {
                     }
                 }
                 _ = sweep.tick() => self.sweep(),
+                _ = wait_look.tick(), if !self.waits.is_empty() => self.end_overdue_waits(),
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     tracing::warn!(group = self.executor.group.0, "a batch was not decided in time");
                     if let Some(end) = self.restart().await? { return Ok(end) }
@@ -402,13 +444,23 @@ impl Office<'_> {
         self.link.next()
     }
 
-    /// Step 1: evaluates what waits, as far as the draft has room.
-    fn evaluate_queued(&mut self) {
-        let mut budget = EVALUATIONS_PER_TURN;
+    /// Moves the group's time, if the other nodes agree with this one's clock.
+    fn look_at_the_clock(&mut self) {
         if let Some(now_ms) = self.executor.clock.now_ms() {
             self.world.now_ms = self.world.now_ms.max(now_ms);
         }
+    }
+
+    /// Step 1: evaluates what waits, as far as the draft has room.
+    fn evaluate_queued(&mut self) {
+        let mut budget = EVALUATIONS_PER_TURN;
+        self.look_at_the_clock();
         while budget > 0 && self.draft_has_room() {
+            if let Some(ticket) = self.woken.pop_front() {
+                self.evaluate_woken(ticket);
+                budget -= 1;
+                continue;
+            }
             match self.queue.pop_front() {
                 None => return,
                 Some(Job::Internal(internal, done)) => {
@@ -416,42 +468,106 @@ impl Office<'_> {
                     self.seal(Asker::Internal(done), Answer::Internal(answer));
                     budget -= 1;
                 }
-                Some(Job::Requests { gateway, mut queued }) => {
+                Some(Job::Requests(requests)) => {
                     let room = self.executor.limits.batch_requests - self.drafted.len();
-                    let rest = (queued.len() > budget.min(room)).then(|| queued.split_off(budget.min(room)));
-                    budget -= queued.len();
-                    self.evaluate_requests(gateway, queued);
-                    if let Some(rest) = rest {
-                        self.queue.push_front(Job::Requests { gateway, queued: rest });
-                    }
+                    budget -= self.evaluate_requests(requests, budget.min(room));
                 }
             }
         }
     }
 
-    fn evaluate_requests(&mut self, gateway: GatewayWord, queued: Vec<(ExecRequest, ReplyTo)>) {
+    /// Evaluates at most `most` of the requests and puts the rest back; gives back how many it looked at.
+    fn evaluate_requests(&mut self, requests: Requests, most: usize) -> usize {
+        let Requests { gateway, queued, mut refused } = requests;
         let batch = self.next_link();
         let flights = Flights(&self.flights);
-        let mut refused: Vec<u64> = Vec::new();
-        let mut evaluated = Vec::with_capacity(queued.len());
+        let mut queued = queued.into_iter();
+        let before = queued.len();
+        let mut decided = Vec::with_capacity(before.min(most));
+        let mut parked = None;
+        let freed;
         {
-            let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights);
+            let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits);
             evaluator.hear(gateway.incarnation, gateway.answered_below);
-            for (request, reply) in queued {
-                let connection = request.connection;
+            for (ask, reply) in queued.by_ref().take(most) {
+                let connection = ask.connection();
                 let outcome = if connection != 0 && refused.contains(&connection) {
                     not_executed(wire::NotExecutedReason::Predecessor)
                 } else {
-                    evaluator.exec(&request)
+                    match evaluator.evaluate(None, &ask) {
+                        Evaluated::Decided(outcome) => outcome,
+                        Evaluated::Waits { units, at } => {
+                            // What comes behind it must see it in its queue.
+                            parked = Some((Waiting { ask, reply }, units, at));
+                            break;
+                        }
+                    }
                 };
                 if connection != 0 && matches!(outcome, Outcome::Refusal(_)) {
                     refused.push(connection);
                 }
-                evaluated.push((reply, Answer::Outcome { e: evaluator.e(), outcome }));
+                decided.push((reply, Answer::Outcome { e: evaluator.e(), outcome }));
             }
+            freed = evaluator.take_freed();
         }
-        for (reply, answer) in evaluated {
+        let looked_at = before - queued.len();
+        if queued.len() > 0 {
+            self.queue.push_front(Job::Requests(Requests { gateway, queued: queued.collect(), refused }));
+        }
+        for (reply, answer) in decided {
             self.seal(Asker::Gateway(reply), answer);
+        }
+        if let Some((waiting, units, at)) = parked {
+            self.park(None, waiting, units, at);
+        }
+        self.wake(&freed);
+        looked_at
+    }
+
+    /// A waiter begins again, in its place.
+    fn evaluate_woken(&mut self, ticket: Ticket) {
+        let Some(waiting) = self.waits.take(ticket) else { return };
+        let batch = self.next_link();
+        let flights = Flights(&self.flights);
+        let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits);
+        let evaluated = evaluator.evaluate(Some(ticket), &waiting.ask);
+        let (e, freed) = (evaluator.e(), evaluator.take_freed());
+        match evaluated {
+            Evaluated::Decided(outcome) => {
+                self.seal(Asker::Gateway(waiting.reply), Answer::Outcome { e, outcome });
+                let woken = self.waits.leave(ticket);
+                self.woken.extend(woken);
+            }
+            Evaluated::Waits { units, at } => self.park(Some(ticket), waiting, units, at),
+        }
+        self.wake(&freed);
+    }
+
+    fn park(&mut self, ticket: Option<Ticket>, waiting: Waiting, units: Vec<Bytes>, at: usize) {
+        counter!("storage_lock_waits_total").increment(1);
+        let deadline = self.began.elapsed() + self.executor.limits.lock_wait;
+        let woken = self.waits.park(ticket, waiting, units, at, millis(deadline));
+        self.woken.extend(woken);
+    }
+
+    fn wake(&mut self, freed: &[Bytes]) {
+        if !self.waits.is_empty() {
+            self.woken.extend(freed.iter().filter_map(|unit| self.waits.first_at(unit)));
+        }
+    }
+
+    fn end_overdue_waits(&mut self) {
+        self.look_at_the_clock();
+        for (ticket, unit) in self.waits.overdue(millis(self.began.elapsed())) {
+            if let Some(waiting) = self.waits.take(ticket) {
+                let batch = self.next_link();
+                let flights = Flights(&self.flights);
+                let evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits);
+                let (e, outcome) = (evaluator.e(), locked(evaluator.seen_at(&unit)));
+                self.seal(Asker::Gateway(waiting.reply), Answer::Outcome { e, outcome });
+            }
+            let woken = self.waits.leave(ticket);
+            self.woken.extend(woken);
         }
     }
 
@@ -506,7 +622,7 @@ impl Office<'_> {
             let waiting = self.drafted.drain(..).map(|pending| (self.now, pending));
             self.unproven.extend(waiting);
         } else if self.flights.len() < self.executor.limits.pipeline_depth
-            && !(self.draft_has_room() && self.has_queued())
+            && !(self.draft_has_room() && self.has_work())
         {
             let link = self.next_link();
             let draft = std::mem::take(&mut self.draft);
@@ -526,8 +642,8 @@ impl Office<'_> {
         None
     }
 
-    fn has_queued(&self) -> bool {
-        !self.queue.is_empty()
+    fn has_work(&self) -> bool {
+        !self.queue.is_empty() || !self.woken.is_empty()
     }
 
     async fn propose(
@@ -648,6 +764,7 @@ impl Office<'_> {
         }
         self.taken = self.link;
         self.void_undecided();
+        self.end_waits();
         self.world = World::new(self.executor.group, self.executor.views.open()?)?;
         Ok(None)
     }
@@ -662,8 +779,17 @@ impl Office<'_> {
         }
     }
 
+    /// Nobody waits over the end of a run: what their places rested on may be gone.
+    fn end_waits(&mut self) {
+        self.woken.clear();
+        for waiting in self.waits.drain() {
+            waiting.reply.send(0, not_executed(wire::NotExecutedReason::Restarted));
+        }
+    }
+
     /// Looks for gateways that were silent for long, and writes floors that had no batch to ride in.
     fn sweep(&mut self) {
+        self.look_at_the_clock();
         gauge!("storage_dedup_records", "group" => self.executor.group.0.to_string())
             .set(self.world.dedup.len() as f64);
         let mut changes = Changes::default();
@@ -671,7 +797,13 @@ impl Office<'_> {
         self.world.dedup.expire(now_ms, &mut changes);
         let batch = self.next_link();
         let flights = Flights(&self.flights);
-        self.world.evaluator(batch, &mut self.draft, &flights).carry(changes);
+        self.world.evaluator(batch, &mut self.draft, &flights, &self.waits).carry(changes);
+        self.draft.entry.transactions.extend(self.world.collect_records());
+        let leftovers = self.world.leftovers();
+        if !leftovers.is_empty() {
+            // A full queue means that the last ones are still being looked at.
+            let _ = self.executor.leftovers.try_send(leftovers);
+        }
         self.draft.ticks |= self.world.dedup.has_idle();
     }
 
@@ -681,6 +813,7 @@ impl Office<'_> {
             flight.results.into_iter().for_each(Pending::unknown);
         }
         self.void_undecided();
+        self.end_waits();
         let raft = &self.executor.raft;
         self.queue.drain(..).for_each(|job| refuse(raft, job));
     }

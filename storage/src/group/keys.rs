@@ -7,15 +7,20 @@
 //! | --- | --- | --- |
 //! | 0x01 state | name of the record | group state, see `state` |
 //! | 0x02 data | encoded key · inverted version | tag · value |
+//! | 0x03 lock | unit | who holds it |
 //! | 0x04 dedup | number of the batch | the requests that took effect in it, with their replies |
 //! | 0x05 floor | incarnation | gateway floor |
+//! | 0x06 transaction | anchor · incarnation · sequence · attempt | its record |
 
-use keyspace::{GroupId, Version};
+use bytes::Bytes;
+use keyspace::{GroupId, RequestId, TransactionId, Version};
 
 const CLASS_STATE: u8 = 0x01;
 const CLASS_DATA: u8 = 0x02;
+const CLASS_LOCK: u8 = 0x03;
 const CLASS_DEDUP: u8 = 0x04;
 const CLASS_FLOOR: u8 = 0x05;
+const CLASS_TRANSACTION: u8 = 0x06;
 const CLASS_END: u8 = 0xFF;
 
 const PREFIX_LEN: usize = 9;
@@ -91,6 +96,50 @@ impl GroupKeys {
         Some((key, Version::from_inverted(*version)))
     }
 
+    /// The locks of a unit.
+    pub fn lock(self, unit: &[u8]) -> Vec<u8> {
+        let mut out = self.class(CLASS_LOCK, unit.len());
+        out.extend_from_slice(unit);
+        out
+    }
+
+    /// First and end of all locks.
+    pub fn all_locks(self) -> (Vec<u8>, Vec<u8>) {
+        (self.class(CLASS_LOCK, 0), self.class(CLASS_LOCK + 1, 0))
+    }
+
+    /// The unit whose locks stand under this key.
+    pub fn split_lock(engine_key: &[u8]) -> &[u8] {
+        engine_key.get(PREFIX_LEN..).unwrap_or_default()
+    }
+
+    /// The record of a transaction.
+    pub fn transaction(self, anchor: &[u8], txn: TransactionId) -> Vec<u8> {
+        let mut out = self.class(CLASS_TRANSACTION, anchor.len() + 20);
+        out.extend_from_slice(anchor);
+        out.extend_from_slice(&txn.request.incarnation.to_be_bytes());
+        out.extend_from_slice(&txn.request.sequence.to_be_bytes());
+        out.extend_from_slice(&txn.attempt.to_be_bytes());
+        out
+    }
+
+    /// First and end of all records of transactions.
+    pub fn all_transactions(self) -> (Vec<u8>, Vec<u8>) {
+        (self.class(CLASS_TRANSACTION, 0), self.class(CLASS_TRANSACTION + 1, 0))
+    }
+
+    /// Takes the key of a transaction's record apart.
+    pub fn split_transaction(engine_key: &[u8]) -> Option<(Bytes, TransactionId)> {
+        let body = engine_key.get(PREFIX_LEN..)?;
+        let (rest, attempt) = body.split_last_chunk::<4>()?;
+        let (rest, sequence) = rest.split_last_chunk::<8>()?;
+        let (anchor, incarnation) = rest.split_last_chunk::<8>()?;
+        let request =
+            RequestId { incarnation: u64::from_be_bytes(*incarnation), sequence: u64::from_be_bytes(*sequence) };
+        let txn = TransactionId { request, attempt: u32::from_be_bytes(*attempt) };
+        Some((Bytes::copy_from_slice(anchor), txn))
+    }
+
     /// The stored replies of one batch.
     pub fn dedup(self, batch: u64) -> Vec<u8> {
         let mut out = self.class(CLASS_DEDUP, 8);
@@ -163,5 +212,10 @@ mod tests {
 
         assert_eq!(GroupKeys::split_dedup(&keys.dedup(300)), Some(300));
         assert_eq!(GroupKeys::split_dedup(b"short"), None);
+        assert_eq!(GroupKeys::split_lock(&keys.lock(b"unit")), b"unit");
+        let txn = TransactionId { request: RequestId { incarnation: 1, sequence: 2 }, attempt: 3 };
+        let record = keys.transaction(b"anchor", txn);
+        assert_eq!(GroupKeys::split_transaction(&record), Some((Bytes::from("anchor"), txn)));
+        assert_eq!(GroupKeys::split_transaction(b"short"), None);
     }
 }

@@ -8,32 +8,40 @@
 //!   multi-version data.
 //! - [`chain`] decides which entries of a term take effect, [`gate`] when a result may be seen.
 //! - [`dedup`] makes requests take effect once.
-//! - [`read`]: linearizable reads without an entry. [`suspend`] guards the lease they rest on.
+//! - [`transact`]: the steps of transactions over several groups; [`locks`] are what they hold, [`records`] what was
+//!   decided, [`wait`] who waits for them, [`leftovers`] what nobody
+//!   looks after any more.
+//! - [`read`]: linearizable reads without an entry; [`contest`]: those that meet locks. [`suspend`] guards the lease they rest on.
 //! - [`apply`]: what a replica does with a committed entry; [`state`] and [`ranges`] are what it keeps, [`keys`] where.
 //! - [`machine`] is openraft's state machine over all that; [`split`] cuts ranges.
 //! - [`answer`] and [`request`] are the shapes of what comes in and goes out.
 //!
-//! Transactions over several groups (locks, prewrites, parked queues), moving ranges between groups and the collection
-//! of old versions are not built yet.
+//! Moving ranges between groups and the collection of old versions are not built yet.
 
 pub mod answer;
 pub mod apply;
 pub mod chain;
+pub mod contest;
 pub mod dedup;
 pub mod evaluate;
 pub mod execute;
 pub mod gate;
 pub mod keys;
+pub mod leftovers;
+pub mod locks;
 pub mod machine;
 pub mod overlay;
 pub mod propose;
 pub mod ranges;
 pub mod read;
+pub mod records;
 pub mod request;
 pub mod split;
 pub mod state;
 pub mod suspend;
+pub mod transact;
 pub mod versions;
+pub mod wait;
 
 use std::sync::Arc;
 

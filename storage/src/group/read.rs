@@ -23,6 +23,7 @@ use proto::wire;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::answer;
+use super::contest;
 use super::evaluate::{evaluate_now, stale_route, storage_error};
 use super::execute::{Internal, InternalDone, Job};
 use super::request::{Outcome, ReadRequest, Reason, ReplyTo, not_executed, refusal, rejected};
@@ -197,7 +198,10 @@ impl Reader {
                 continue;
             }
             let mut now = SnapshotView::new(self.group, view, &read.request, clock_ms);
-            let outcome = evaluate_read(self.group, view, &read.request, &mut now);
+            let mut outcome = evaluate_read(self.group, view, &read.request, &mut now);
+            if view.head.locks_held > 0 {
+                outcome = contest::contested(self.group, view, &read.request, clock_ms, outcome);
+            }
             if now.needs_tick {
                 needs.now_ms = needs.now_ms.max(clock_ms);
                 later.push(read);
@@ -272,6 +276,10 @@ impl<'v> SnapshotView<'v> {
 impl View for SnapshotView<'_> {
     async fn get(&mut self, key: &[u8]) -> Result<Option<Record>, ViewError> {
         self.reader.get(key).map_err(storage_error)
+    }
+
+    async fn last_change(&mut self, key: &[u8]) -> Result<Option<Version>, ViewError> {
+        self.reader.last_change(key).map_err(storage_error)
     }
 
     async fn scan(&mut self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<(Bytes, Record)>, ViewError> {

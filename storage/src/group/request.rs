@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use commands::Command;
-use keyspace::{Epoch, KeyRange, RangeId, RequestId, Version};
+use keyspace::{Epoch, KeyRange, RangeId, RequestId, TransactionId, Version};
 use prost::Message;
 use proto::wire;
 use tokio::sync::mpsc;
@@ -49,6 +49,119 @@ pub struct ExecRequest {
     pub connection: u64,
 }
 
+/// One step of a transaction over several groups.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepRequest {
+    /// Whose.
+    pub txn: TransactionId,
+    /// Where its record lives.
+    pub anchor: Bytes,
+    /// Largest oracle value that the gateway has seen.
+    pub seen_e: u64,
+    /// The units that the step is about.
+    pub targets: Vec<Target>,
+    /// What to do.
+    pub step: Step,
+    /// As of [`ExecRequest`].
+    pub connection: u64,
+}
+
+/// See `transaction.proto`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// At the anchor: make the record.
+    Begin {
+        /// Every unit that it may lock.
+        participants: Vec<Bytes>,
+    },
+    /// Evaluate and lock.
+    Prewrite(Prewrite),
+    /// At the anchor: decide.
+    Commit {
+        /// Every unit that was locked, and p.
+        participants: Vec<(Bytes, Version)>,
+        /// What a repetition of the request is answered.
+        response: wire::Results,
+    },
+    /// At the anchor: decide against it.
+    Abort {
+        /// Unless somebody still works on it.
+        only_dead: bool,
+    },
+    /// At a participant: end its locks.
+    Resolve {
+        /// `None`: aborted.
+        committed_at: Option<Version>,
+        /// Units of this group, and p.
+        participants: Vec<(Bytes, Version)>,
+    },
+    /// At the anchor: every participant has resolved.
+    Forget,
+    /// At the anchor: its coordinator lives.
+    Heartbeat,
+    /// At the anchor: what is decided.
+    Inquire,
+}
+
+/// What a prewrite evaluates and locks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prewrite {
+    /// At the anchor's group, when there was no Begin: every unit that the transaction may lock.
+    pub participants: Vec<Bytes>,
+    /// Units and their versions that must not have changed; `None`: absent.
+    pub observed: Vec<(Bytes, Option<Version>)>,
+    /// Evaluated in order.
+    pub commands: Vec<Command>,
+    /// Written as they are.
+    pub intents: Vec<(Bytes, Option<Bytes>)>,
+    /// Waits for locks of others instead of being refused.
+    pub waits: bool,
+    /// Locks exclusively what it does not write too.
+    pub exclusive: bool,
+    /// Recognises a repetition.
+    pub fingerprint: u64,
+}
+
+/// What an executor is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    /// Something that runs in this group alone.
+    Exec(ExecRequest),
+    /// A step of something that does not.
+    Step(StepRequest),
+}
+
+/// A request that waits for locks, and who asked.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The request.
+    pub ask: Ask,
+    /// Where the answer goes.
+    pub reply: ReplyTo,
+}
+
+impl Ask {
+    /// The client connection, 0 for none.
+    pub fn connection(&self) -> u64 {
+        match self {
+            Ask::Exec(request) => request.connection,
+            Ask::Step(request) => request.connection,
+        }
+    }
+}
+
+/// Units of targets in key order, each once.
+pub fn units_of(targets: &[Target]) -> Vec<Bytes> {
+    let unit = |target: &Target| match &target.scope {
+        Scope::Unit(unit) => Some(unit.clone()),
+        Scope::Interval(_) => None,
+    };
+    let mut units: Vec<Bytes> = targets.iter().filter_map(unit).collect();
+    units.sort_unstable();
+    units.dedup();
+    units
+}
+
 /// A request that changes nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReadRequest {
@@ -56,10 +169,10 @@ pub struct ReadRequest {
     pub targets: Vec<Target>,
     /// Evaluated in order.
     pub commands: Vec<Command>,
-    /// Largest oracle value that the gateway has seen.
-    pub seen_e: u64,
     /// As of this oracle value; `None`: newest.
     pub at: Option<u64>,
+    /// The reader is this transaction.
+    pub txn: Option<TransactionId>,
 }
 
 impl ReadRequest {
@@ -167,6 +280,11 @@ pub fn refusal(reason: Reason) -> Outcome {
 /// Certainly not executed.
 pub fn not_executed(reason: wire::NotExecutedReason) -> Outcome {
     refusal(Reason::NotExecuted(wire::NotExecuted { reason: reason.into() }))
+}
+
+/// Locks stand in the way.
+pub fn locked(locks: Vec<wire::SeenLock>) -> Outcome {
+    refusal(Reason::Locked(wire::Locked { locks }))
 }
 
 /// The request can never succeed.

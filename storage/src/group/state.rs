@@ -51,6 +51,8 @@ pub struct Head {
     pub ranges_index: u64,
     /// Versions below this oracle value may be gone.
     pub safe_point_e: u64,
+    /// Units with locks. Zero: readers need not look for any.
+    pub locks_held: u64,
 }
 
 impl Head {
@@ -70,6 +72,7 @@ impl Head {
             ranges_index: self.ranges_index,
             safe_point_e: self.safe_point_e,
             feature_level: 0,
+            locks_held: self.locks_held,
         }
         .encode_to_vec()
     }
@@ -88,6 +91,7 @@ impl Head {
             now_ms: wire.now_ms,
             ranges_index: wire.ranges_index,
             safe_point_e: wire.safe_point_e,
+            locks_held: wire.locks_held,
         })
     }
 }
@@ -174,6 +178,7 @@ mod tests {
             now_ms: 1_700_000_000_000,
             ranges_index: 12,
             safe_point_e: 4,
+            locks_held: 3,
         };
         assert_eq!(Head::decode(&head.encode()).unwrap(), head);
         let newer = wire::GroupHead { format: FORMAT + 1, ..Default::default() }.encode_to_vec();

@@ -40,6 +40,13 @@ impl<'a> VersionReader<'a> {
         Ok(record.filter(|record| !self.is_flushed(key, record.version)))
     }
 
+    /// The version of the newest visible change of a key, removals included.
+    pub fn last_change(&mut self, key: &[u8]) -> Result<Option<Version>, StateError> {
+        let (newest, behind) = (self.keys.data(key, self.at), self.keys.data(key, Version::MIN));
+        let Some((engine_key, stored)) = self.snapshot.first(&newest, &behind)? else { return Ok(None) };
+        parse(&engine_key, &stored).map(|(_, version, _)| Some(version))
+    }
+
     /// Whether a flush mark hides this version.
     fn is_flushed(&self, key: &[u8], version: Version) -> bool {
         // A mark newer than the snapshot's version was set behind it and does not count.

@@ -2,6 +2,7 @@
 //!
 //! - [`mod@format`] keeps the directory: who it belongs to, what format it has, and that only one process uses it.
 //! - [`replica`] starts and stops one replica; [`members`] changes a group's members.
+//! - [`sweep`] finishes transactions whose coordinator is gone.
 //! - [`supervise`] looks after all of them: stopped replicas are rebuilt, logs are cut, disks and clocks watched.
 //! - [`register`] tells the placement, and learns where the other nodes are.
 //!
@@ -12,6 +13,7 @@ pub mod members;
 pub mod register;
 pub mod replica;
 pub mod supervise;
+pub mod sweep;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,11 +23,13 @@ use keyspace::{GroupId, NodeId, ReplicaId};
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::RwLock;
 use thiserror::Error;
+use tokio::sync::mpsc;
 
 use self::format::DataDir;
 use self::replica::{Replica, ReplicaError};
 use crate::config::StorageConfig;
 use crate::engine::Engine;
+use crate::group::leftovers::Leftovers;
 use crate::group::machine::StateMachine;
 use crate::group::request::Load;
 use crate::raft::log::{LocalReplica, LogError, SharedLog};
@@ -80,6 +84,8 @@ pub struct Node {
     pub draining: AtomicBool,
     /// Largest oracle value heard of.
     pub seen_e: AtomicU64,
+    /// What leaders find of dead coordinators, for [`sweep`].
+    pub leftovers: mpsc::Sender<Leftovers>,
     /// Held for its lock: the directory belongs to this process.
     _dir: DataDir,
     replicas: RwLock<HashMap<GroupId, Arc<Replica>>>,
@@ -96,6 +102,7 @@ impl Node {
         data: Arc<dyn Engine>,
         log: Arc<SharedLog>,
         transport: Transport,
+        leftovers: mpsc::Sender<Leftovers>,
     ) -> Self {
         Self {
             id,
@@ -104,6 +111,7 @@ impl Node {
             data,
             log,
             transport,
+            leftovers,
             load: Arc::default(),
             disk_full: AtomicBool::new(false),
             draining: AtomicBool::new(false),

@@ -108,11 +108,13 @@ impl Replica {
             views: views.clone(),
             check: check.clone(),
             clock: clock.clone(),
+            leftovers: node.leftovers.clone(),
             limits: ExecutorLimits {
                 pipeline_depth: limits.pipeline_depth.max(1),
                 batch_bytes: limits.batch_bytes,
                 batch_requests: limits.batch_requests.max(1),
                 batch_timeout: Duration::from_millis(limits.batch_timeout_ms),
+                lock_wait: Duration::from_millis(limits.lock_wait_ms),
             },
         };
         let reader = Reader {

@@ -1,13 +1,13 @@
 //! Requests off the wire: what is not a valid request stops here.
 
 use bytes::Bytes;
-use commands::{Command, Order, dynamo, raw, redis};
+use commands::{Command, Order, dynamo, raw, record, redis};
 use keyspace::layout::REDIS_DATABASES;
 use keyspace::slot::SLOTS;
 use keyspace::{Epoch, KeyRange, RangeId, RequestId, Version};
 use proto::{WireError, wire};
 
-use crate::group::request::{ExecRequest, ReadRequest, Scope, Target};
+use crate::group::request::{ExecRequest, Prewrite, ReadRequest, Scope, Step, StepRequest, Target};
 
 fn missing(message: &'static str, field: &'static str) -> WireError {
     WireError::Missing { message, field }
@@ -26,7 +26,7 @@ pub fn exec(
     exec: wire::Exec,
 ) -> Result<ExecRequest, WireError> {
     let id: RequestId = proto::identity::request_id(incarnation, &exec)?;
-    let observed = exec.observed.into_iter().map(|unit| (unit.unit, unit.version.map(Version::from))).collect();
+    let observed = exec.observed.into_iter().map(observed).collect();
     Ok(ExecRequest {
         id,
         seen_e: seen_e.max(exec.first_e),
@@ -39,13 +39,66 @@ pub fn exec(
 }
 
 /// A request that changes nothing.
-pub fn read(seen_e: u64, targets: Vec<wire::Target>, read: wire::Read) -> Result<ReadRequest, WireError> {
+pub fn read(targets: Vec<wire::Target>, read: wire::Read) -> Result<ReadRequest, WireError> {
     Ok(ReadRequest {
         targets: targets.into_iter().map(target).collect::<Result<_, _>>()?,
         commands: read.commands.into_iter().map(command).collect::<Result<_, _>>()?,
-        seen_e,
         at: (read.at != 0).then_some(read.at),
+        txn: read.txn.map(TryInto::try_into).transpose()?,
     })
+}
+
+/// A step of a transaction.
+pub fn step(
+    seen_e: u64,
+    connection: u64,
+    targets: Vec<wire::Target>,
+    step: wire::Transact,
+) -> Result<StepRequest, WireError> {
+    use wire::transact::Step as Do;
+    let mut seen_e = seen_e;
+    let txn = step.txn.ok_or(missing("Transact", "txn"))?.try_into()?;
+    let step_of = match step.step.ok_or(missing("Transact", "step"))? {
+        Do::Begin(begin) => {
+            seen_e = seen_e.max(begin.first_e);
+            Step::Begin { participants: begin.participants }
+        }
+        Do::Prewrite(prewrite) => {
+            seen_e = seen_e.max(prewrite.first_e);
+            Step::Prewrite(Prewrite {
+                participants: prewrite.participants,
+                observed: prewrite.observed.into_iter().map(observed).collect(),
+                commands: prewrite.commands.into_iter().map(command).collect::<Result<_, _>>()?,
+                intents: prewrite.intents.into_iter().map(|intent| (intent.key, intent.value)).collect(),
+                waits: prewrite.waits,
+                exclusive: prewrite.exclusive,
+                fingerprint: prewrite.fingerprint,
+            })
+        }
+        Do::Commit(commit) => Step::Commit {
+            participants: commit.participants.into_iter().map(participant).collect::<Result<_, _>>()?,
+            response: commit.response.unwrap_or_default(),
+        },
+        Do::Abort(abort) => Step::Abort { only_dead: abort.only_dead },
+        Do::Resolve(resolve) => Step::Resolve {
+            committed_at: resolve.committed_at.map(Version::from),
+            participants: resolve.participants.into_iter().map(participant).collect::<Result<_, _>>()?,
+        },
+        Do::Forget(wire::Forget {}) => Step::Forget,
+        Do::Heartbeat(wire::Heartbeat {}) => Step::Heartbeat,
+        Do::Inquire(wire::Inquire {}) => Step::Inquire,
+    };
+    let targets = targets.into_iter().map(target).collect::<Result<_, _>>()?;
+    Ok(StepRequest { txn, anchor: step.anchor, seen_e, targets, step: step_of, connection })
+}
+
+fn observed(unit: wire::ObservedUnit) -> (Bytes, Option<Version>) {
+    (unit.unit, unit.version.map(Version::from))
+}
+
+fn participant(participant: wire::Participant) -> Result<(Bytes, Version), WireError> {
+    let prepared = participant.prepared.ok_or(missing("Participant", "prepared"))?;
+    Ok((participant.unit, prepared.into()))
 }
 
 fn target(target: wire::Target) -> Result<Target, WireError> {
@@ -71,7 +124,26 @@ fn command(command: wire::Command) -> Result<Command, WireError> {
         Language::RedisSpan(span) => redis_span(span).map(Command::RedisSpan),
         Language::Raw(raw) => raw_operation(raw).map(Command::Raw),
         Language::Dynamo(dynamo) => dynamo_operation(dynamo).map(Command::Dynamo),
+        Language::Record(record) => record_operation(record).map(Command::Record),
     }
+}
+
+fn record_operation(command: wire::RecordCommand) -> Result<record::Operation, WireError> {
+    use wire::record_command::Operation;
+    Ok(match command.operation.ok_or(missing("RecordCommand", "operation"))? {
+        Operation::Get(key) => record::Operation::Get { key },
+        Operation::Observe(unit) => record::Operation::Observe { unit },
+        Operation::Scan(scan) => {
+            if scan.to_keyspace_end != scan.end.is_empty() {
+                return Err(invalid("RecordScan", "end"));
+            }
+            record::Operation::Scan {
+                range: interval(scan.start, scan.end)?,
+                order: if scan.reverse { Order::Descending } else { Order::Ascending },
+                limit: size(scan.limit),
+            }
+        }
+    })
 }
 
 fn db(db: u32) -> Result<u8, WireError> {

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert;
-use crate::group::execute::{GatewayWord, Job};
+use crate::group::execute::{GatewayWord, Job, Requests};
 use crate::group::read::QueuedRead;
-use crate::group::request::{Decided, ExecRequest, Reason, ReplyTo, not_executed, refusal, rejected};
+use crate::group::request::{Ask, Decided, Reason, ReplyTo, not_executed, refusal, rejected};
 use crate::node::Node;
 
 /// Replies in one message.
@@ -91,12 +91,12 @@ async fn take(node: &Arc<Node>, batch: wire::RequestBatch, sink: &mpsc::Unbounde
     histogram!("storage_message_requests").record(batch.requests.len() as f64);
     let gateway = GatewayWord { incarnation: batch.incarnation, answered_below: batch.answered_below };
     node.seen_e.fetch_max(batch.seen_e, Ordering::Relaxed);
-    let mut execs: BTreeMap<GroupId, Vec<(ExecRequest, ReplyTo)>> = BTreeMap::new();
+    let mut execs: BTreeMap<GroupId, Vec<(Ask, ReplyTo)>> = BTreeMap::new();
     let mut reads: BTreeMap<GroupId, Vec<QueuedRead>> = BTreeMap::new();
     for request in batch.requests {
         let group = GroupId(request.group_id);
         let reply = ReplyTo::new(request.ticket, request.encoded_len(), sink.clone(), node.load.clone());
-        let writes = matches!(request.kind, Some(wire::request::Kind::Exec(_)));
+        let writes = grows(request.kind.as_ref());
         if let Some(reason) = refuses(node, writes) {
             counter!("storage_refused_total", "reason" => reason.as_str_name()).increment(1);
             reply.send(0, not_executed(reason));
@@ -105,15 +105,17 @@ async fn take(node: &Arc<Node>, batch: wire::RequestBatch, sink: &mpsc::Unbounde
         let converted = match request.kind {
             Some(wire::request::Kind::Exec(exec)) => {
                 convert::exec(batch.incarnation, batch.seen_e, request.connection, request.targets, exec)
-                    .map(Converted::Exec)
+                    .map(|exec| Converted::Ask(Ask::Exec(exec)))
             }
-            Some(wire::request::Kind::Read(read)) => {
-                convert::read(batch.seen_e, request.targets, read).map(Converted::Read)
+            Some(wire::request::Kind::Read(read)) => convert::read(request.targets, read).map(Converted::Read),
+            Some(wire::request::Kind::Transact(step)) => {
+                convert::step(batch.seen_e, request.connection, request.targets, step)
+                    .map(|step| Converted::Ask(Ask::Step(step)))
             }
             None => Err(proto::WireError::Missing { message: "Request", field: "kind" }),
         };
         match converted {
-            Ok(Converted::Exec(request)) => execs.entry(group).or_default().push((request, reply)),
+            Ok(Converted::Ask(ask)) => execs.entry(group).or_default().push((ask, reply)),
             Ok(Converted::Read(request)) => reads.entry(group).or_default().push(QueuedRead { request, reply }),
             Err(error) => reply.send(0, rejected(error.to_string())),
         }
@@ -123,7 +125,7 @@ async fn take(node: &Arc<Node>, batch: wire::RequestBatch, sink: &mpsc::Unbounde
         match node.find(group) {
             Some(replica) => {
                 // A stopped replica drops the job, which answers "unknown" for all of it.
-                let _ = replica.jobs.send(Job::Requests { gateway, queued }).await;
+                let _ = replica.jobs.send(Job::Requests(Requests::new(gateway, queued))).await;
             }
             None => queued.into_iter().for_each(|(_, reply)| reply.send(0, not_here())),
         }
@@ -141,8 +143,19 @@ async fn take(node: &Arc<Node>, batch: wire::RequestBatch, sink: &mpsc::Unbounde
 }
 
 enum Converted {
-    Exec(ExecRequest),
+    Ask(Ask),
     Read(crate::group::request::ReadRequest),
+}
+
+/// Whether a request may need more disk. What ends a transaction is let through on a full one: it frees others.
+fn grows(kind: Option<&wire::request::Kind>) -> bool {
+    use wire::request::Kind;
+    use wire::transact::Step;
+    match kind {
+        Some(Kind::Exec(_)) => true,
+        Some(Kind::Transact(transact)) => matches!(transact.step, Some(Step::Begin(_) | Step::Prewrite(_))),
+        Some(Kind::Read(_)) | None => false,
+    }
 }
 
 /// Why the node takes nothing on at the moment.

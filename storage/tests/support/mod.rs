@@ -84,6 +84,9 @@ pub struct Nodes {
     pub running: BTreeMap<u64, Storage>,
 }
 
+/// Short, so that tests see it end.
+pub const LOCK_WAIT_MS: u64 = 700;
+
 pub const GROUP: u64 = 1;
 pub const FIRST_RANGE: u64 = 1;
 
@@ -122,6 +125,7 @@ impl Nodes {
         let mut config = StorageConfig::in_dir(dir);
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.placement = vec![placement.to_owned()];
+        config.executor.lock_wait_ms = LOCK_WAIT_MS;
         config
     }
 
@@ -232,8 +236,26 @@ impl Client {
     pub async fn results(&mut self, sequence: Option<u64>, command: wire::Command) -> wire::CommandResult {
         match self.call(sequence, vec![command]).await {
             wire::reply::Outcome::Results(results) => results.results.into_iter().next().unwrap(),
-            wire::reply::Outcome::Refusal(refusal) => panic!("refused: {refusal:?}"),
+            other => panic!("no results: {other:?}"),
         }
+    }
+}
+
+/// A step of transaction `sequence` (attempt 1), anchored at RawKV key `anchor`, about RawKV keys.
+pub fn step(ticket: u64, sequence: u64, anchor: &str, keys: &[&str], step: wire::transact::Step) -> wire::Request {
+    let unit = |key: &str| Bytes::from(layout::raw(key.as_bytes()));
+    let target = |key: &&str| wire::Target { key: unit(key), range_id: FIRST_RANGE, epoch: 1, ..Default::default() };
+    let transact = wire::Transact {
+        txn: Some(wire::TransactionId { incarnation: INCARNATION, sequence, attempt: 1 }),
+        anchor: unit(anchor),
+        step: Some(step),
+    };
+    wire::Request {
+        ticket,
+        group_id: GROUP,
+        targets: keys.iter().map(target).collect(),
+        connection: 0,
+        kind: Some(wire::request::Kind::Transact(transact)),
     }
 }
 
@@ -248,7 +270,7 @@ pub fn request(ticket: u64, sequence: Option<u64>, epoch: u64, commands: Vec<wir
         Some(sequence) => {
             wire::request::Kind::Exec(wire::Exec { sequence, first_e: 0, anchor, observed: vec![], commands })
         }
-        None => wire::request::Kind::Read(wire::Read { commands, at: 0 }),
+        None => wire::request::Kind::Read(wire::Read { commands, at: 0, txn: None }),
     };
     wire::Request { ticket, group_id: GROUP, targets, connection: 5, kind: Some(kind) }
 }
@@ -310,6 +332,6 @@ pub fn redis_value(result: &wire::CommandResult) -> wire::redis_value::Kind {
 pub fn refusal(outcome: wire::reply::Outcome) -> wire::refusal::Reason {
     match outcome {
         wire::reply::Outcome::Refusal(refusal) => refusal.reason.unwrap(),
-        wire::reply::Outcome::Results(results) => panic!("not refused: {results:?}"),
+        other => panic!("not refused: {other:?}"),
     }
 }

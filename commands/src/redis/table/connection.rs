@@ -108,6 +108,11 @@ pub(super) const COMMANDS: &[Spec] = &[
         .categories(&["connection"])
         .group("connection")
         .summary("Closes the connection"),
+    Spec::new("reset", AtGateway(Reset), 1, &[NoScript, Loading, Stale, Fast, NoAuth, AllowBusy])
+        .categories(&["connection"])
+        .group("connection")
+        .since("6.2.0")
+        .summary("Makes the connection as it was when it was opened"),
     Spec::new("select", AtGateway(Select), 2, &[Loading, Stale, Fast])
         .categories(&["connection"])
         .group("connection")

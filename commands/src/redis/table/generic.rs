@@ -1,6 +1,8 @@
 //! Commands on keys of any type.
 
-use super::super::arguments::{EXPIRE_CONDITION, KEY, KEYS, integer, pattern, string, unix_time};
+use super::super::arguments::{
+    EXPIRE_CONDITION, KEY, KEYS, integer, key, pattern, second_key, string, token, unix_time,
+};
 use super::DatabaseCommand::*;
 use super::Flag::*;
 use super::KeyCommand::*;
@@ -9,6 +11,19 @@ use super::{KeySpec, Spec};
 
 /// In alphabetical order.
 pub(super) const COMMANDS: &[Spec] = &[
+    Spec::new("copy", AtLeader(Copy), -3, &[Write, DenyOom])
+        .keys(KeySpec::pair(&["RO", "access"], &["OW", "update"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .since("6.2.0")
+        .complexity("O(N) where N is the size of the value")
+        .summary("Copies a key")
+        .arguments(&[
+            key("source"),
+            second_key("destination"),
+            integer("destination-db").after("DB").optional(),
+            token("replace", "REPLACE").optional(),
+        ]),
     Spec::new("del", AtLeader(Del), -2, &[Write])
         .keys(KeySpec::all(&["RM", "delete"]))
         .categories(&["keyspace"])
@@ -93,6 +108,20 @@ pub(super) const COMMANDS: &[Spec] = &[
         .group("generic")
         .summary("Some key of the database")
         .tips(&["request_policy:all_shards", "nondeterministic_output"]),
+    Spec::new("rename", AtLeader(Rename), 3, &[Write])
+        .keys(KeySpec::pair(&["RW", "access", "delete"], &["OW", "update"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .complexity("O(N) where N is the size of the value")
+        .summary("Gives a key another name")
+        .arguments(&[KEY, second_key("newkey")]),
+    Spec::new("renamenx", AtLeader(RenameNx), 3, &[Write, Fast])
+        .keys(KeySpec::pair(&["RW", "access", "delete"], &["OW", "insert"]))
+        .categories(&["keyspace"])
+        .group("generic")
+        .complexity("O(N) where N is the size of the value")
+        .summary("Gives a key another name that is not taken")
+        .arguments(&[KEY, second_key("newkey")]),
     Spec::new("scan", OverDatabase(Scan), -2, &[ReadOnly])
         .categories(&["keyspace"])
         .group("generic")

@@ -38,9 +38,6 @@ struct RangeResponse {
     count: i64,
 }
 
-/// HTTP/2 connections that the clients share. One would make the connection the bottleneck.
-const CONNECTIONS: usize = 16;
-
 /// A driver of one etcd member, the leader for its best figures.
 pub struct Etcd {
     channels: Vec<Channel>,
@@ -49,10 +46,11 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// Connects to a member.
-    pub async fn connect(endpoint: &str, keys: u32, value: Bytes) -> Result<Self, String> {
+    /// Connects to a member, `connections` times: each client has a connection of its own, like the clients of
+    /// redis-benchmark.
+    pub async fn connect(endpoint: &str, connections: usize, keys: u32, value: Bytes) -> Result<Self, String> {
         let mut channels = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..connections {
             let endpoint = Endpoint::from_shared(endpoint.to_owned()).map_err(|error| error.to_string())?;
             channels.push(endpoint.connect().await.map_err(|error| format!("etcd: {error}"))?);
         }
@@ -62,7 +60,7 @@ impl Etcd {
     /// Puts of random keys.
     pub async fn put(&self, clients: usize, duration: Duration) -> Result<Figure, String> {
         drive(clients, duration, |client| {
-            let (channel, keys, value) = (self.channels[client % CONNECTIONS].clone(), self.keys, self.value.clone());
+            let (channel, keys, value) = (self.channels[client].clone(), self.keys, self.value.clone());
             move |_| {
                 let request = PutRequest { key: random_key(keys), value: value.clone() };
                 let channel = channel.clone();
@@ -75,7 +73,7 @@ impl Etcd {
     /// Linearizable reads of random keys.
     pub async fn get(&self, clients: usize, duration: Duration) -> Result<Figure, String> {
         drive(clients, duration, |client| {
-            let (channel, keys) = (self.channels[client % CONNECTIONS].clone(), self.keys);
+            let (channel, keys) = (self.channels[client].clone(), self.keys);
             move |_| {
                 let request = RangeRequest { key: random_key(keys) };
                 let channel = channel.clone();

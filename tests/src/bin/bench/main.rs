@@ -153,7 +153,7 @@ fn measure_redis(root: &Path, duration: Duration) -> Result<Figures, String> {
 
 async fn measure_etcd(root: &Path, duration: Duration) -> Result<Figures, String> {
     let cluster = peers::EtcdCluster::start(root)?;
-    let driver = etcd::Etcd::connect(&cluster.leader, KEYS, Bytes::from(vec![b'x'; VALUE_BYTES])).await?;
+    let driver = etcd::Etcd::connect(&cluster.leader, GRPC_CLIENTS, KEYS, Bytes::from(vec![b'x'; VALUE_BYTES])).await?;
     let mut figures = Figures::new();
     for clients in [GRPC_CLIENTS, 1] {
         note(&mut figures, "etcd", &grpc_name("put", clients), driver.put(clients, duration).await?);
@@ -198,7 +198,7 @@ fn measure_cluster(
         note(&mut figures, "Elastickv", name, workload.run(gateway.redis, duration)?);
     }
     runtime.block_on(async {
-        let raw = raw::Raw::connect(gateway.grpc, KEYS, Bytes::from(vec![b'x'; VALUE_BYTES])).await?;
+        let raw = raw::Raw::connect(gateway.grpc, GRPC_CLIENTS, KEYS, Bytes::from(vec![b'x'; VALUE_BYTES])).await?;
         for clients in [GRPC_CLIENTS, 1] {
             note(&mut figures, "Elastickv", &grpc_name("put", clients), raw.put(clients, duration).await?);
             note(&mut figures, "Elastickv", &grpc_name("get", clients), raw.get(clients, duration).await?);

@@ -11,9 +11,6 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::drive::{Figure, drive};
 
-/// As many as the etcd driver uses.
-const CONNECTIONS: usize = 16;
-
 /// A driver of one gateway.
 pub struct Raw {
     clients: Vec<RawKvClient<Channel>>,
@@ -22,10 +19,11 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Connects to a gateway's gRPC port.
-    pub async fn connect(address: SocketAddr, keys: u32, value: Bytes) -> Result<Self, String> {
+    /// Connects to a gateway's gRPC port, `connections` times: each has a connection of its own, like the clients of
+    /// redis-benchmark.
+    pub async fn connect(address: SocketAddr, connections: usize, keys: u32, value: Bytes) -> Result<Self, String> {
         let mut clients = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..connections {
             let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| error.to_string())?;
             let channel = endpoint.connect().await.map_err(|error| format!("RawKV: {error}"))?;
             clients.push(RawKvClient::new(channel));
@@ -36,7 +34,7 @@ impl Raw {
     /// Puts of random keys.
     pub async fn put(&self, clients: usize, duration: Duration) -> Result<Figure, String> {
         drive(clients, duration, |client| {
-            let (client, keys, value) = (self.clients[client % CONNECTIONS].clone(), self.keys, self.value.clone());
+            let (client, keys, value) = (self.clients[client].clone(), self.keys, self.value.clone());
             move |_| {
                 let (mut client, request) = (client.clone(), RawPutRequest { key: key(keys), value: value.clone() });
                 async move { client.raw_put(request).await.map(drop).map_err(|status| format!("RawPut: {status}")) }
@@ -48,7 +46,7 @@ impl Raw {
     /// Reads of random keys.
     pub async fn get(&self, clients: usize, duration: Duration) -> Result<Figure, String> {
         drive(clients, duration, |client| {
-            let (client, keys) = (self.clients[client % CONNECTIONS].clone(), self.keys);
+            let (client, keys) = (self.clients[client].clone(), self.keys);
             move |_| {
                 let (mut client, request) = (client.clone(), RawGetRequest { key: key(keys), ts: 0 });
                 async move { client.raw_get(request).await.map(drop).map_err(|status| format!("RawGet: {status}")) }

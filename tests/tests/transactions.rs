@@ -1,0 +1,191 @@
+//! Transactions over several groups, as Redis clients meet them: all or nothing, at one instant, whoever dies.
+
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tests::cluster::Cluster;
+use tests::resp::{Connection, Reply};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// A dead coordinator's locks are gone after this.
+const LOCKS_GONE: Duration = Duration::from_secs(5);
+
+fn open(address: SocketAddr) -> Connection {
+    Connection::open(address, TIMEOUT).unwrap()
+}
+
+fn integer(reply: &Reply) -> i64 {
+    match reply {
+        Reply::Integer(number) => *number,
+        other => other.text().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no number: {other:?}")),
+    }
+}
+
+fn items(reply: Reply) -> Vec<Reply> {
+    match reply {
+        Reply::Array(items) => items,
+        other => panic!("not an array: {other:?}"),
+    }
+}
+
+/// With three groups over the hash slots, these lie in all of them.
+const ACCOUNTS: [&str; 6] = ["acct:0", "acct:1", "acct:2", "acct:3", "acct:4", "acct:5"];
+const START: i64 = 100;
+
+#[test]
+fn commands_on_keys_of_several_groups_are_atomic() {
+    let cluster = Cluster::builder().nodes(1).groups(3).start();
+    let mut redis = open(cluster.redis());
+    assert_eq!(redis.line("MSET a 1 b 2 c 3 d 4 e 5").unwrap().text().as_deref(), Some("OK"));
+    let read: Vec<_> = items(redis.line("MGET a b c d e nothing").unwrap()).iter().map(Reply::text).collect();
+    let expected = ["1", "2", "3", "4", "5"].map(|text| Some(text.to_owned()));
+    assert_eq!(read[..5], expected);
+    assert_eq!(read[5], None);
+    assert_eq!(integer(&redis.line("EXISTS a b a nothing").unwrap()), 3);
+    assert_eq!(integer(&redis.line("MSETNX x 1 y 2 a 3").unwrap()), 0);
+    assert_eq!(integer(&redis.line("EXISTS x y").unwrap()), 0, "all or nothing");
+    assert_eq!(integer(&redis.line("MSETNX x 1 y 2 z 3").unwrap()), 1);
+    assert_eq!(redis.line("RENAME x renamed").unwrap().text().as_deref(), Some("OK"));
+    assert_eq!(redis.line("GET renamed").unwrap().text().as_deref(), Some("1"));
+    assert_eq!(integer(&redis.line("COPY renamed copied").unwrap()), 1);
+    assert_eq!(integer(&redis.line("DEL a b c d e renamed copied x y z").unwrap()), 9);
+    assert_eq!(integer(&redis.line("DBSIZE").unwrap()), 0);
+}
+
+#[test]
+fn exec_over_several_groups_runs_everything_or_nothing() {
+    let cluster = Cluster::builder().nodes(1).groups(3).start();
+    let (mut redis, mut other) = (open(cluster.redis()), open(cluster.redis()));
+    for line in ["MULTI", "SET a 1", "INCR b", "LPUSHX-NOT-A-COMMAND a"] {
+        redis.line(line).unwrap();
+    }
+    assert!(redis.line("EXEC").unwrap().error().is_some_and(|error| error.starts_with("EXECABORT")));
+    assert_eq!(integer(&redis.line("EXISTS a b").unwrap()), 0);
+
+    for line in ["MULTI", "SET a text", "INCR a", "INCR b", "GET c"] {
+        redis.line(line).unwrap();
+    }
+    let replies = items(redis.line("EXEC").unwrap());
+    assert_eq!(replies[0].text().as_deref(), Some("OK"));
+    assert!(replies[1].error().is_some(), "a failing command is a result");
+    assert_eq!((integer(&replies[2]), replies[3].text()), (1, None));
+
+    redis.line("WATCH a c").unwrap();
+    other.line("SET c changed").unwrap();
+    for line in ["MULTI", "SET a lost", "SET b lost"] {
+        redis.line(line).unwrap();
+    }
+    let nothing = redis.line("EXEC").unwrap();
+    assert!(nothing.text().is_none() && nothing.error().is_none(), "nil: {nothing:?}");
+    assert_eq!(redis.line("GET a").unwrap().text().as_deref(), Some("text"));
+}
+
+#[test]
+fn hot_keys_in_two_groups_see_every_increment_and_no_conflict() {
+    const CLIENTS: usize = 100;
+    const ROUNDS: i64 = 10;
+    let cluster = Cluster::builder().nodes(1).groups(3).gateways(2).start();
+    let gateways = cluster.all_redis();
+    let workers: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let gateway = gateways[client % gateways.len()];
+            thread::spawn(move || {
+                let mut redis = open(gateway);
+                for _ in 0..ROUNDS {
+                    for line in ["MULTI", "INCR hot:a", "INCR hot:b"] {
+                        redis.line(line).unwrap();
+                    }
+                    let replies = items(redis.line("EXEC").unwrap());
+                    assert_eq!(integer(&replies[0]), integer(&replies[1]), "both in one instant");
+                }
+            })
+        })
+        .collect();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    let mut redis = open(cluster.redis());
+    let total = i64::try_from(CLIENTS).unwrap() * ROUNDS;
+    let read = items(redis.line("MGET hot:a hot:b").unwrap());
+    assert_eq!(read.iter().map(integer).collect::<Vec<_>>(), [total, total]);
+}
+
+/// Moves money until told to stop. An error after which nobody knows is not an error of the bank.
+fn move_money(gateway: SocketAddr, seed: usize, stop: &AtomicBool, moved: &AtomicU64) {
+    let mut connection = Connection::open(gateway, TIMEOUT).ok();
+    let mut step = seed;
+    while !stop.load(Ordering::Relaxed) {
+        step = step.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (from, to) = (ACCOUNTS[(step >> 33) % 6], ACCOUNTS[(step >> 40) % 6]);
+        let Some(redis) = &mut connection else {
+            connection = Connection::open(gateway, TIMEOUT).ok();
+            thread::sleep(Duration::from_millis(50));
+            continue;
+        };
+        let lines = ["MULTI".to_owned(), format!("DECRBY {from} 5"), format!("INCRBY {to} 5")];
+        let done = lines.iter().try_for_each(|line| redis.line(line).map(drop)).and_then(|()| redis.line("EXEC"));
+        match done {
+            Ok(Reply::Array(_)) => drop(moved.fetch_add(1, Ordering::Relaxed)),
+            Ok(_) => {}
+            Err(_) => connection = None,
+        }
+    }
+}
+
+fn total(redis: &mut Connection) -> Option<i64> {
+    let mut line = vec!["MGET"];
+    line.extend(ACCOUNTS);
+    match redis.call(&line).unwrap() {
+        Reply::Array(items) => Some(items.iter().map(integer).sum()),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_bank_keeps_its_total_while_gateways_and_leaders_die() {
+    let mut cluster = Cluster::builder().nodes(3).groups(3).gateways(3).start();
+    let reading = cluster.gateways[0].redis;
+    let mut redis = open(reading);
+    for account in ACCOUNTS {
+        redis.line(&format!("SET {account} {START}")).unwrap();
+    }
+    let everything = START * i64::try_from(ACCOUNTS.len()).unwrap();
+    let (stop, moved) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let workers: Vec<_> = (0..12)
+        .map(|worker| {
+            let gateway = cluster.gateways[worker % 3].redis;
+            let (stop, moved) = (stop.clone(), moved.clone());
+            thread::spawn(move || move_money(gateway, worker + 1, &stop, &moved))
+        })
+        .collect();
+    let wait_for = |more: u64| {
+        let (target, began) = (moved.load(Ordering::Relaxed) + more, Instant::now());
+        while moved.load(Ordering::Relaxed) < target {
+            assert!(began.elapsed() < TIMEOUT, "no transfers");
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    wait_for(200);
+    assert_eq!(total(&mut redis), Some(everything));
+
+    cluster.gateways[2].process.kill();
+    let killed = Instant::now();
+    let mut writer = open(reading);
+    for account in ACCOUNTS {
+        assert_eq!(writer.line(&format!("INCRBY {account} 0")).unwrap().error(), None);
+    }
+    assert!(killed.elapsed() < LOCKS_GONE, "locks of the dead gateway stood for {:?}", killed.elapsed());
+    assert_eq!(total(&mut redis), Some(everything));
+
+    let leader = cluster.leader_index(2).unwrap();
+    cluster.nodes[leader].process.kill();
+    wait_for(100);
+    assert_eq!(total(&mut redis), Some(everything));
+    stop.store(true, Ordering::Relaxed);
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    assert_eq!(total(&mut redis), Some(everything));
+    println!("{} transfers", moved.load(Ordering::Relaxed));
+}
