@@ -127,6 +127,8 @@ impl Default for ExecutorLimits {
 const EVALUATIONS_PER_TURN: usize = 256;
 /// How often waits are checked against their deadlines.
 const WAIT_LOOK: Duration = Duration::from_millis(100);
+/// How often locks and decisions are looked at for old ones.
+const LEFTOVER_LOOK: Duration = Duration::from_millis(250);
 /// How often silent gateways are looked for and pending floors written.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long a new leader waits for the other nodes' clocks.
@@ -377,6 +379,8 @@ impl Office<'_> {
         let mut watch = self.proposer.watch_office();
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut leftover_look = tokio::time::interval(LEFTOVER_LOOK);
+        leftover_look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut wait_look = tokio::time::interval(WAIT_LOOK);
         wait_look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let limits = self.executor.limits;
@@ -424,6 +428,7 @@ impl Office<'_> {
                 }
                 _ = sweep.tick() => self.sweep(),
                 _ = wait_look.tick(), if !self.waits.is_empty() => self.end_overdue_waits(),
+                _ = leftover_look.tick(), if self.world.may_have_leftovers() => self.report_leftovers(),
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     tracing::warn!(group = self.executor.group.0, "a batch was not decided in time");
                     if let Some(end) = self.restart().await? { return Ok(end) }
@@ -787,6 +792,16 @@ impl Office<'_> {
         }
     }
 
+    /// Looks for what dead coordinators have left behind.
+    fn report_leftovers(&mut self) {
+        self.look_at_the_clock();
+        let leftovers = self.world.leftovers();
+        if !leftovers.is_empty() {
+            // A full queue means that the last ones are still being looked at.
+            let _ = self.executor.leftovers.try_send(leftovers);
+        }
+    }
+
     /// Looks for gateways that were silent for long, and writes floors that had no batch to ride in.
     fn sweep(&mut self) {
         self.look_at_the_clock();
@@ -799,11 +814,6 @@ impl Office<'_> {
         let flights = Flights(&self.flights);
         self.world.evaluator(batch, &mut self.draft, &flights, &self.waits).carry(changes);
         self.draft.entry.transactions.extend(self.world.collect_records());
-        let leftovers = self.world.leftovers();
-        if !leftovers.is_empty() {
-            // A full queue means that the last ones are still being looked at.
-            let _ = self.executor.leftovers.try_send(leftovers);
-        }
         self.draft.ticks |= self.world.dedup.has_idle();
     }
 

@@ -1,4 +1,4 @@
-//! What dead coordinators have left behind in a group, as its leader finds it once a second.
+//! What dead coordinators have left behind in a group, as its leader finds it, a few times a second while there is anything.
 
 use bytes::Bytes;
 use keyspace::{GroupId, TransactionId, Version};
@@ -55,6 +55,11 @@ impl Leftovers {
 }
 
 impl World {
+    /// Whether it is worth looking.
+    pub fn may_have_leftovers(&self) -> bool {
+        !self.locks.is_empty() || !self.records.is_empty()
+    }
+
     /// Old locks and decisions that nobody has carried out, as far as one round of the sweep takes them.
     pub fn leftovers(&self) -> Leftovers {
         let old = |holder: &Holder| self.now_ms.saturating_sub(holder.since_ms) >= DEAD_AFTER_MS;

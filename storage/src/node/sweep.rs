@@ -1,6 +1,6 @@
 //! Finishing what dead coordinators have left behind.
 //!
-//! A gateway may vanish between any two steps of a transaction. The leader of each group looks once a second for locks
+//! A gateway may vanish between any two steps of a transaction. The leader of each group looks for locks
 //! that are old and for decisions that nobody has carried to all participants (`World::leftovers`), and hands them to
 //! this task:
 //!
@@ -8,7 +8,7 @@
 //!    Aborted, or Committed at c. Then resolve the lock in the group that holds it.
 //! 2. For a decision, resolve all participants; when every group has answered, have the anchor's group forget it.
 //!
-//! Whatever cannot be reached now is found again a second later. Gateways do the same for locks that stand in their
+//! Whatever cannot be reached now is found again. Gateways do the same for locks that stand in their
 //! way, so all this only bounds how long a lock can stay: with the placement down it waits.
 
 use std::collections::{BTreeMap, HashMap};
