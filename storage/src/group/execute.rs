@@ -495,6 +495,9 @@ impl Office<'_> {
             let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits);
             evaluator.hear(gateway.incarnation, gateway.answered_below);
             for (ask, reply) in queued.by_ref().take(most) {
+                if reply.is_abandoned() {
+                    continue;
+                }
                 let connection = ask.connection();
                 let outcome = if connection != 0 && refused.contains(&connection) {
                     not_executed(wire::NotExecutedReason::Predecessor)
@@ -532,6 +535,11 @@ impl Office<'_> {
     /// A waiter begins again, in its place.
     fn evaluate_woken(&mut self, ticket: Ticket) {
         let Some(waiting) = self.waits.take(ticket) else { return };
+        if waiting.reply.is_abandoned() {
+            let woken = self.waits.leave(ticket);
+            self.woken.extend(woken);
+            return;
+        }
         let batch = self.next_link();
         let flights = Flights(&self.flights);
         let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits);

@@ -247,6 +247,12 @@ impl ReplyTo {
         Self { ticket, sink, held: Some(Held::new(load, bytes)) }
     }
 
+    /// Whether nobody waits for the answer any more: the stream is gone. What was not evaluated by then is better left
+    /// alone; above all a prewrite, whose lock would outlive its dead coordinator.
+    pub fn is_abandoned(&self) -> bool {
+        self.sink.is_closed()
+    }
+
     /// Answers. `e` is the group's oracle value.
     pub fn send(mut self, e: u64, outcome: Outcome) {
         self.answer(e, outcome);
