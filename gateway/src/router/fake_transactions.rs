@@ -114,7 +114,7 @@ impl Group {
         match request.kind.as_ref().unwrap() {
             wire::request::Kind::Exec(exec) => self.exec(exec, &units),
             wire::request::Kind::Read(read) => {
-                let reader = read.txn.clone().map(|txn| txn.try_into().unwrap());
+                let reader = read.txn.map(|txn| txn.try_into().unwrap());
                 let locks = self.in_the_way(&units, reader, false);
                 let results = run_all(&mut self.view, &read.commands);
                 if locks.is_empty() {
@@ -124,7 +124,7 @@ impl Group {
                 Verdict::Answer(wire::reply::Outcome::Contested(wire::Contested { below: Some(results), locks }))
             }
             wire::request::Kind::Transact(step) => {
-                let txn = step.txn.clone().unwrap().try_into().unwrap();
+                let txn = step.txn.unwrap().try_into().unwrap();
                 match self.step(txn, &step.anchor, step.step.as_ref().unwrap(), &units) {
                     Ok(answer) => {
                         let transacted = wire::Transacted { answer: Some(answer) };
