@@ -4,7 +4,7 @@
 //!
 //! 1. [`server::serve`] takes a message of the gateway apart; `server::convert` refuses junk; the request joins the
 //!    queue of its group's executor.
-//! 2. [`group::execute`]: the executor evaluates it with `group::evaluate::Evaluator::exec`: is the key's range here at
+//! 2. [`group::execute`]: the executor evaluates it with `group::evaluate::Evaluator::evaluate`: is the key's range here at
 //!    that epoch, has the request been executed before, and then the command itself (`commands::run`) over the engine
 //!    and the overlay of what is in flight. What it wrote goes into the batch being built, with its dedup record; the
 //!    reply is sealed (`group::gate`).
