@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use commands::testing::MemoryView;
 use keyspace::{RouteMap, layout};
 use parking_lot::Mutex;
 use proto::wire;
@@ -20,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Limits;
 use crate::router::fake::{FakeNode, FakePlacement, Verdict, router, some_route, some_topology};
-use crate::router::fake_store::evaluate;
+use crate::router::fake_transactions::FakeGroups;
 
-/// One gateway over two groups that store into one map. `{b}` is in group 1, `foo` in group 2.
+/// One gateway over two groups. `{b}` is in group 1, `foo` in group 2.
 struct Harness {
     nodes: [FakeNode; 2],
     _placement: FakePlacement,
-    view: Arc<Mutex<MemoryView>>,
+    groups: FakeGroups,
     address: std::net::SocketAddr,
     shutdown: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
@@ -38,12 +37,12 @@ impl Harness {
     }
 
     async fn with_connections(max_connections: usize) -> Self {
-        let view = Arc::new(Mutex::new(MemoryView::default()));
-        let store = |view: &Arc<Mutex<MemoryView>>| {
-            let view = view.clone();
-            move |request: &wire::Request| evaluate(&mut view.lock(), request)
+        let groups = FakeGroups::default();
+        let node = || {
+            let groups = groups.clone();
+            FakeNode::start(move |request| groups.answer(request))
         };
-        let nodes = [FakeNode::start(store(&view)).await, FakeNode::start(store(&view)).await];
+        let nodes = [node().await, node().await];
         // Cut in the middle of the slots, and once inside slot 12182, which is that of "foo".
         let middle = layout::redis_slot(8192);
         let inside = [layout::redis_slot(12182), b"\x00m".to_vec()].concat();
@@ -60,7 +59,7 @@ impl Harness {
         let shutdown = CancellationToken::new();
         let limits = Limits { max_connections, drain_timeout: Duration::from_secs(5) };
         let serving = tokio::spawn(super::serve(listener, router, limits, shutdown.clone()));
-        Self { nodes, _placement: placement, view, address, shutdown, serving }
+        Self { nodes, _placement: placement, groups, address, shutdown, serving }
     }
 
     async fn client(&self) -> Client {
@@ -70,11 +69,11 @@ impl Harness {
     /// Makes the first group wait with its answers until the returned gate is opened.
     fn stall_group_1(&self) -> Arc<Mutex<bool>> {
         let open = Arc::new(Mutex::new(false));
-        let view = self.view.clone();
+        let groups = self.groups.clone();
         let gate = open.clone();
         self.nodes[0].behave(move |request| {
             if *gate.lock() {
-                evaluate(&mut view.lock(), request)
+                groups.answer(request)
             } else {
                 Verdict::Refuse(proto::Refusal::NotExecuted(proto::NotExecutedReason::Overloaded))
             }

@@ -210,10 +210,10 @@ impl Attempt {
         self.locks.iter().map(participant).collect()
     }
 
-    /// `resolved`: locks that ended with the decision.
+    /// `resolved`, sorted: locks that ended with the decision.
     fn committed(self, status: &TransactionStatus, resolved: &[Bytes], outcomes: Vec<Outcome>) -> Ending {
         let mut participants = self.participants().unwrap_or_default();
-        participants.retain(|participant| !resolved.contains(&participant.unit));
+        participants.retain(|participant| resolved.binary_search(&participant.unit).is_err());
         let (context, transaction, committed_at) =
             (self.context.clone(), self.transaction.clone(), status.committed_at);
         tokio::spawn(async move {
