@@ -148,11 +148,14 @@ async fn writers_wait_for_locks_in_order_and_not_for_ever() {
     // Both wait; the deadline of neither has passed when the lock goes.
     let mut other = Coordinator::at(&nodes).await;
     let waiting = tokio::spawn(async move {
-        let message = vec![
+        let mut message = vec![
             request(1, Some(10), 1, vec![raw_put("a", "first")]),
             request(2, Some(11), 1, vec![raw_put("a", "second")]),
             request(3, Some(12), 1, vec![raw_put("c", "free")]),
         ];
+        for (connection, request) in message.iter_mut().enumerate() {
+            request.connection = 20 + connection as u64;
+        }
         other.client.send(message).await
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -191,4 +194,45 @@ async fn locks_and_records_outlive_their_leader() {
     assert!(matches!(at.client.call(None, vec![raw_get("b")]).await, Outcome::Contested(_)));
     assert_eq!(at.status(2, commit(&[("a", p), ("b", p)])).await.state(), TransactionState::Committed);
     assert_eq!(at.get("b").await.as_deref(), Some("2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_connection_overtakes_what_waits() {
+    let nodes = Nodes::start(1).await;
+    let mut at = Coordinator::at(&nodes).await;
+    let p = at.prepare(2, &["a"], prewrite(vec![raw_put("a", "locked")], &["a"])).await;
+    let mut other = Coordinator::at(&nodes).await;
+    let waiting = tokio::spawn(async move {
+        let message = vec![
+            request(1, Some(10), 1, vec![raw_put("a", "1"), raw_put("b", "2")]),
+            request(2, Some(11), 1, vec![raw_put("b", "3")]),
+        ];
+        other.client.send(message).await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    at.status(2, commit(&[("a", p)])).await;
+    let outcomes = waiting.await.unwrap();
+    assert!(matches!(outcomes[&1], Outcome::Results(_)), "{outcomes:?}");
+    let Reason::NotExecuted(why) = refusal(outcomes[&2].clone()) else { panic!("{outcomes:?}") };
+    assert_eq!(why.reason(), wire::NotExecutedReason::Predecessor, "it comes again, behind the other");
+    assert_eq!(at.get("b").await.as_deref(), Some("2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_filled_whoever_waits_for_it() {
+    let nodes = Nodes::start(1).await;
+    let mut at = Coordinator::at(&nodes).await;
+    let lock = wire::Prewrite { exclusive: true, waits: true, ..prewrite(vec![], &["a"]) };
+    at.prepare(2, &["a"], lock.clone()).await;
+    let mut other = Coordinator::at(&nodes).await;
+    let waiting = tokio::spawn(async move { other.client.call(Some(10), vec![raw_put("a", "behind")]).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let intents = vec![wire::Intent { key: unit("a"), value: Some("filled".into()) }];
+    let fill = wire::Prewrite { intents, fingerprint: 8, ..prewrite(vec![], &[]) };
+    let p = at.prepare(2, &["a"], fill).await;
+    let delayed = at.step(2, &["a"], Step::Prewrite(lock)).await;
+    assert!(matches!(refusal(delayed), Reason::Rejected(_)), "what is filled stays filled");
+    at.status(2, commit(&[("a", p)])).await;
+    assert!(matches!(waiting.await.unwrap(), Outcome::Results(_)));
+    assert_eq!(at.get("a").await.as_deref(), Some("behind"));
 }

@@ -189,3 +189,37 @@ fn the_bank_keeps_its_total_while_gateways_and_leaders_die() {
     assert_eq!(total(&mut redis), Some(everything));
     println!("{} transfers", moved.load(Ordering::Relaxed));
 }
+
+#[test]
+fn programs_commit_what_has_not_changed_since_they_read_it() {
+    use proto::wire::transactional_kv_client::TransactionalKvClient;
+    use proto::wire::{CommitRequest, GetRequest, GetTimestampRequest, Kv, PreWriteRequest, PutRequest};
+    let cluster = Cluster::builder().nodes(1).groups(3).start();
+    let endpoint = format!("http://{}", cluster.gateways[0].grpc);
+    let mut distribution = cluster.distribution();
+    cluster.block_on(async {
+        let mut kv = TransactionalKvClient::connect(endpoint).await.unwrap();
+        let put = |key: &'static str, value: &'static str| PutRequest { key: key.into(), value: value.into() };
+        kv.put(put("x", "1")).await.unwrap();
+        kv.put(put("y", "1")).await.unwrap();
+        let mut prewrite = async |kv: &mut TransactionalKvClient<_>| {
+            let start_ts = distribution.get_timestamp(GetTimestampRequest {}).await.unwrap().into_inner().timestamp;
+            let mutations = vec![Kv { key: "x".into(), value: "2".into(), error: None }];
+            let (deletes, reads) = (vec!["z".into()], vec!["y".into()]);
+            let prewrite = PreWriteRequest { mutations, start_ts, deletes, reads, lock_ttl: 0 };
+            assert_eq!(kv.pre_write(prewrite).await.unwrap().into_inner().errors, []);
+            CommitRequest { start_ts, keys: vec![] }
+        };
+        let commit = prewrite(&mut kv).await;
+        kv.put(put("y", "changed")).await.unwrap();
+        let conflict = kv.commit(commit).await.unwrap().into_inner();
+        assert!(!conflict.success && conflict.errors[0].retryable, "{conflict:?}");
+        let get = GetRequest { key: "x".into() };
+        assert_eq!(kv.get(get.clone()).await.unwrap().into_inner().value, "1", "no part of it took effect");
+
+        let commit = prewrite(&mut kv).await;
+        let committed = kv.commit(commit).await.unwrap().into_inner();
+        assert!(committed.success && committed.commit_index > 0, "{committed:?}");
+        assert_eq!(kv.get(get).await.unwrap().into_inner().value, "2");
+    });
+}

@@ -1,7 +1,7 @@
 //! The gRPC listener: RawKV, TransactionalKV and Distribution, with health and reflection.
 //!
 //! - `raw` is RawKV: keys and values without types, and scans at a snapshot.
-//! - `transactional` answers UNIMPLEMENTED until transactions over groups exist.
+//! - `transactional` is TransactionalKV: reads at a timestamp, and a commit that takes effect if nothing has changed.
 //! - `distribution` hands every question on to placement, so that programs need one address.
 //! - `oracle` knows which timestamps exist.
 //! - `refusal` makes gRPC errors of what the router may refuse.
@@ -86,7 +86,11 @@ pub async fn serve(
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         )
-        .add_service(TransactionalKvServer::new(Transactional))
+        .add_service(
+            TransactionalKvServer::new(Transactional::new(Raw::new(router.clone(), oracle.clone()), router.clone()))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES),
+        )
         .add_service(DistributionServer::new(Forward::new(router.clone(), oracle)))
         .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
     tokio::spawn(report_health(health, router, shutdown.clone()));

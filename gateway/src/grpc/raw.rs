@@ -52,7 +52,8 @@ impl Raw {
         })
     }
 
-    async fn get(&self, key: Bytes, at: u64) -> Result<Option<(Bytes, Version)>, Status> {
+    /// The newest value, or the one at a timestamp.
+    pub(super) async fn get(&self, key: Bytes, at: u64) -> Result<Option<(Bytes, Version)>, Status> {
         check_key(&key)?;
         if at != 0 {
             self.oracle.check(at).await?;
@@ -84,6 +85,11 @@ impl Raw {
             Ok(_) => Part::Failed(unexpected_result()),
             Err(failed) => Part::Failed(failed),
         })
+    }
+
+    /// A timestamp at which everything shows that was committed through this gateway before the call.
+    pub(super) async fn timestamp(&self) -> Result<u64, Status> {
+        self.oracle.now().await
     }
 
     /// The parts of `range` that single ranges hold, in scan order.
@@ -173,11 +179,11 @@ enum Part {
 }
 
 /// The smallest timestamp at which a version is seen.
-fn visible_at(version: Version) -> u64 {
+pub(super) fn visible_at(version: Version) -> u64 {
     version.e.saturating_add(1)
 }
 
-fn check_key(key: &Bytes) -> Result<(), Status> {
+pub(super) fn check_key(key: &Bytes) -> Result<(), Status> {
     if key.len() > MAX_KEY_BYTES {
         return Err(invalid(format!("the key is longer than {MAX_KEY_BYTES} bytes")));
     }

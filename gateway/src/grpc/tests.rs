@@ -165,11 +165,30 @@ async fn limits_are_refused_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn transactions_say_that_they_are_not_there() {
+async fn what_is_prewritten_takes_effect_with_its_commit_and_not_before() {
     let harness = Harness::start().await;
     let mut client = TransactionalKvClient::new(harness.channel.clone());
-    let refused = client.put(wire::PutRequest::default()).await.unwrap_err();
-    assert_eq!((refused.code(), fault(&refused)), (Code::Unimplemented, FaultCode::Unsupported));
+    client.put(wire::PutRequest { key: "a".into(), value: "1".into() }).await.unwrap();
+    let mut distribution = DistributionClient::new(harness.channel.clone());
+    let timestamp = distribution.get_timestamp(wire::GetTimestampRequest {}).await.unwrap().into_inner().timestamp;
+    let mutations = vec![wire::Kv { key: "a".into(), value: "2".into(), error: None }];
+    let prewrite = wire::PreWriteRequest { mutations, start_ts: timestamp, ..Default::default() };
+    assert_eq!(client.pre_write(prewrite.clone()).await.unwrap().into_inner().errors, []);
+    let read = |value: &'static str| (bytes::Bytes::from(value), wire::GetRequest { key: "a".into() });
+    let (old, get) = read("1");
+    assert_eq!(client.get(get).await.unwrap().into_inner().value, old);
+
+    let commit = wire::CommitRequest { start_ts: timestamp, keys: vec!["a".into()] };
+    let committed = client.commit(commit.clone()).await.unwrap().into_inner();
+    assert!(committed.success && committed.commit_index > timestamp, "{committed:?}");
+    let (new, get) = read("2");
+    assert_eq!(client.get(get).await.unwrap().into_inner().value, new);
+    assert!(!client.commit(commit.clone()).await.unwrap().into_inner().success, "there is nothing to commit any more");
+
+    client.rollback(wire::RollbackRequest { start_ts: timestamp }).await.unwrap();
+    assert!(!client.commit(commit).await.unwrap().into_inner().success);
+    let nameless = wire::PreWriteRequest { start_ts: 0, ..prewrite };
+    assert_eq!(client.pre_write(nameless).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
 #[tokio::test]

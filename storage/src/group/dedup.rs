@@ -58,8 +58,9 @@ pub struct Changes {
 }
 
 impl DedupIndex {
-    /// Reads what a snapshot holds.
-    pub fn load(snapshot: &dyn Snapshot, group: GroupId) -> Result<Self, StateError> {
+    /// Reads what a snapshot holds. Silence counts from `now_ms` on: what was heard since the last floor was written is
+    /// not stored, and a new leader has heard nobody yet.
+    pub fn load(snapshot: &dyn Snapshot, group: GroupId, now_ms: u64) -> Result<Self, StateError> {
         let keys = GroupKeys::new(group);
         let mut index = Self::default();
         let (start, end) = keys.all_floors();
@@ -68,7 +69,7 @@ impl DedupIndex {
         while let Some((_, value)) = cursor.current() {
             let floor = wire::GatewayFloor::decode(value).map_err(|error| StateError::Junk(error.to_string()))?;
             let gateway = index.gateways.entry(floor.incarnation).or_default();
-            (gateway.below, gateway.heard_ms) = (floor.below, floor.heard_ms);
+            (gateway.below, gateway.heard_ms) = (floor.below, floor.heard_ms.max(now_ms));
             cursor.next()?;
         }
         let (start, end) = keys.all_dedup();

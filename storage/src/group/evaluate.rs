@@ -106,14 +106,16 @@ pub trait InFlight: Sync {
 
 impl World {
     /// The group as a view shows it, with nothing in flight.
-    pub fn new(group: GroupId, base: GroupView) -> Result<Self, StateError> {
-        let dedup = DedupIndex::load(&*base.snapshot, group)?;
+    /// `now_ms`: the present time, if it may be known.
+    pub fn new(group: GroupId, base: GroupView, now_ms: Option<u64>) -> Result<Self, StateError> {
+        let now_ms = now_ms.unwrap_or_default().max(base.head.now_ms);
+        let dedup = DedupIndex::load(&*base.snapshot, group, now_ms)?;
         let locks = LockTable::load(&*base.snapshot, group)?;
         let records = RecordTable::load(&*base.snapshot, group)?;
         Ok(Self {
             group,
             clock: base.head.clock,
-            now_ms: base.head.now_ms,
+            now_ms,
             ranges: base.ranges.clone(),
             dedup,
             locks,
@@ -142,7 +144,7 @@ impl World {
     pub fn collect_records(&mut self) -> Vec<wire::TransactionChange> {
         let mut gone = Vec::new();
         for incarnation in self.records.incarnations() {
-            gone.extend(self.records.collect(incarnation, self.dedup.floor(incarnation)));
+            gone.extend(self.records.collect(incarnation, self.dedup.floor(incarnation), self.now_ms));
         }
         gone
     }
@@ -308,7 +310,13 @@ impl Evaluator<'_> {
             let record = self.live_record(&keyspace::layout::version_key(unit))?;
             let live = match record {
                 Some(record) if !answer::is_expired(unit, &record.value, self.now_ms)? => Some(record.version),
-                _ => None,
+                Some(record) => {
+                    // Judged by a time that no replica knows yet: it must be replicated before the answer leaves.
+                    let known = answer::is_expired(unit, &record.value, self.replicated_now_ms)?;
+                    self.draft.ticks |= !known;
+                    None
+                }
+                None => None,
             };
             if live != *version {
                 return Ok(Some(unit.clone()));
@@ -331,6 +339,9 @@ impl Evaluator<'_> {
 
     fn run(&mut self, request: &ExecRequest) -> Result<Outcome, ViewError> {
         let Ran { results, writes, flushes } = self.run_commands(&request.commands)?;
+        if effect_bytes(&results, &writes) > MAX_EFFECT_BYTES && !writes.is_empty() {
+            return Ok(too_large());
+        }
         if let Some((range, _)) = flushes.iter().find(|(range, _)| !self.flushes_whole_ranges(range)) {
             return Ok(rejected(format!("a flush of {range:?} does not cover whole ranges")));
         }
@@ -456,6 +467,20 @@ pub fn evaluate_now<V: View>(view: &mut V, command: &Command) -> Result<commands
 /// A storage failure as a view reports it.
 pub fn storage_error(error: StateError) -> ViewError {
     ViewError::Storage(error.to_string())
+}
+
+/// Most bytes that one request may bring into an entry: one larger than a message between nodes could never be
+/// replicated, nor anything behind it.
+pub(super) const MAX_EFFECT_BYTES: usize = 64 << 20;
+
+/// What a request brings into its entry: what it writes, and its reply.
+pub(super) fn effect_bytes(results: &wire::Results, writes: &BTreeMap<Bytes, Option<Bytes>>) -> usize {
+    let write = |(key, value): (&Bytes, &Option<Bytes>)| key.len() + value.as_ref().map_or(0, Bytes::len) + 24;
+    results.encoded_len() + writes.iter().map(write).sum::<usize>()
+}
+
+pub(super) fn too_large() -> Outcome {
+    rejected(format!("what the request writes and its reply are together larger than {} MB", MAX_EFFECT_BYTES >> 20))
 }
 
 /// What commands have come to.

@@ -33,7 +33,7 @@ use super::leftovers::Leftovers;
 use super::propose::{Proposal, Proposer, Verdict};
 use super::ranges::OwnedRange;
 use super::read::{CheckError, ReadCheck, Replicate};
-use super::request::{Ask, Outcome, ReplyTo, Waiting, locked, not_executed};
+use super::request::{Ask, Outcome, ReplyTo, Scope, Waiting, locked, not_executed};
 use super::split::{self, SplitError};
 use super::state::{StateError, Views};
 use super::wait::{Ticket, WaitQueues};
@@ -54,12 +54,14 @@ pub struct Requests {
     queued: Vec<(Ask, ReplyTo)>,
     /// Connections of which one was refused: so is what follows it.
     refused: Vec<u64>,
+    /// What waits, by connection: what follows on the same units would overtake it.
+    parked: Vec<(u64, Vec<Bytes>)>,
 }
 
 impl Requests {
     /// In the order of the message.
     pub fn new(gateway: GatewayWord, queued: Vec<(Ask, ReplyTo)>) -> Self {
-        Self { gateway, queued, refused: Vec::new() }
+        Self { gateway, queued, refused: Vec::new(), parked: Vec::new() }
     }
 }
 
@@ -232,7 +234,7 @@ impl Executor {
             executor: self,
             proposer,
             link: start,
-            world: World::new(self.group, view)?,
+            world: World::new(self.group, view, self.clock.now_ms())?,
             draft: Draft::default(),
             drafted: Vec::new(),
             flights: VecDeque::new(),
@@ -323,6 +325,13 @@ impl Pending {
             }
         }
     }
+}
+
+/// Whether a request touches a unit of an earlier one of its connection that waits.
+fn overtakes(parked: &[(u64, Vec<Bytes>)], connection: u64, ask: &Ask) -> bool {
+    let earlier = parked.iter().filter(|(of, _)| *of == connection);
+    let mut units = earlier.flat_map(|(_, units)| units);
+    units.any(|unit| ask.targets().iter().any(|target| matches!(&target.scope, Scope::Unit(named) if named == unit)))
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -483,7 +492,7 @@ impl Office<'_> {
 
     /// Evaluates at most `most` of the requests and puts the rest back; gives back how many it looked at.
     fn evaluate_requests(&mut self, requests: Requests, most: usize) -> usize {
-        let Requests { gateway, queued, mut refused } = requests;
+        let Requests { gateway, queued, mut refused, parked: mut overtaken } = requests;
         let batch = self.next_link();
         let flights = Flights(&self.flights);
         let mut queued = queued.into_iter();
@@ -499,13 +508,18 @@ impl Office<'_> {
                     continue;
                 }
                 let connection = ask.connection();
-                let outcome = if connection != 0 && refused.contains(&connection) {
+                let out_of_turn =
+                    connection != 0 && (refused.contains(&connection) || overtakes(&overtaken, connection, &ask));
+                let outcome = if out_of_turn {
                     not_executed(wire::NotExecutedReason::Predecessor)
                 } else {
                     match evaluator.evaluate(None, &ask) {
                         Evaluated::Decided(outcome) => outcome,
                         Evaluated::Waits { units, at } => {
                             // What comes behind it must see it in its queue.
+                            if connection != 0 {
+                                overtaken.push((connection, units.clone()));
+                            }
                             parked = Some((Waiting { ask, reply }, units, at));
                             break;
                         }
@@ -520,7 +534,12 @@ impl Office<'_> {
         }
         let looked_at = before - queued.len();
         if queued.len() > 0 {
-            self.queue.push_front(Job::Requests(Requests { gateway, queued: queued.collect(), refused }));
+            self.queue.push_front(Job::Requests(Requests {
+                gateway,
+                queued: queued.collect(),
+                refused,
+                parked: overtaken,
+            }));
         }
         for (reply, answer) in decided {
             self.seal(Asker::Gateway(reply), answer);
@@ -778,7 +797,8 @@ impl Office<'_> {
         self.taken = self.link;
         self.void_undecided();
         self.end_waits();
-        self.world = World::new(self.executor.group, self.executor.views.open()?)?;
+        let now_ms = self.executor.clock.now_ms();
+        self.world = World::new(self.executor.group, self.executor.views.open()?, now_ms)?;
         Ok(None)
     }
 
@@ -822,6 +842,12 @@ impl Office<'_> {
         let flights = Flights(&self.flights);
         self.world.evaluator(batch, &mut self.draft, &flights, &self.waits).carry(changes);
         self.draft.entry.transactions.extend(self.world.collect_records());
+        let batch = self.next_link();
+        let flights = Flights(&self.flights);
+        let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits);
+        evaluator.abort_abandoned();
+        let freed = evaluator.take_freed();
+        self.wake(&freed);
         self.draft.ticks |= self.world.dedup.has_idle();
     }
 

@@ -22,6 +22,11 @@ use crate::engine::Snapshot;
 /// A transaction without a sign of life for this long, by the group's time, may be aborted by anybody.
 pub const DEAD_AFTER_MS: u64 = 3_000;
 
+/// The anchor's leader itself aborts a transaction that is undecided for this long, whether or not it has left locks.
+pub const ABANDONED_AFTER_MS: u64 = 60_000;
+/// The record of an ended transaction is kept for this long at most: gateways repeat for 30 s.
+const KEPT_MS: u64 = 600_000;
+
 /// How far a transaction has come.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
@@ -175,16 +180,29 @@ impl RecordTable {
         change
     }
 
-    /// Drops the records of ended transactions below a gateway's floor; what the entry carries of it.
-    pub fn collect(&mut self, incarnation: u64, below: u64) -> Vec<wire::TransactionChange> {
+    /// Drops the records of ended transactions below a gateway's floor, and those so old that nothing of their gateway can
+    /// be under way any more; what the entry carries of it.
+    pub fn collect(&mut self, incarnation: u64, below: u64, now_ms: u64) -> Vec<wire::TransactionChange> {
         let at = |sequence| TransactionId { request: RequestId { incarnation, sequence }, attempt: 0 };
-        let ended = self.records.range(at(0)..at(below)).filter(|(_, record)| record.is_ended());
+        let over = |(txn, record): &(&TransactionId, &Record)| {
+            let old = now_ms.saturating_sub(record.heartbeat_ms) >= KEPT_MS;
+            record.is_ended() && (txn.request.sequence < below || old)
+        };
+        let ended = self.records.range(at(0)..=at(u64::MAX)).filter(over);
         let ended: Vec<TransactionId> = ended.map(|(txn, _)| *txn).collect();
         let gone = |txn: TransactionId| {
             let record = self.records.remove(&txn).expect("found above");
             wire::TransactionChange { anchor: record.anchor, txn: Some(txn.into()), record: None }
         };
         ended.into_iter().map(gone).collect()
+    }
+
+    /// Undecided transactions whose coordinators are long gone. Somebody may still ask, and must be told the same.
+    pub fn abandoned(&self, now_ms: u64) -> Vec<TransactionId> {
+        let left = |record: &Record| {
+            record.state == State::Pending && now_ms.saturating_sub(record.heartbeat_ms) >= ABANDONED_AFTER_MS
+        };
+        self.records.iter().filter(|(_, record)| left(record)).map(|(txn, _)| *txn).collect()
     }
 
     /// Committed transactions whose locks may still be there although nobody works on it.
@@ -251,9 +269,13 @@ mod tests {
         table.set(txn(2), record(State::Pending));
         table.set(txn(3), record(State::Aborted));
         assert_eq!(table.pending_of(txn(2).request), Some(txn(2)));
-        assert_eq!(table.collect(7, 3).len(), 1);
+        assert_eq!(table.collect(7, 3, 10).len(), 1);
         assert_eq!(table.get(txn(1)), None);
         assert!(table.get(txn(2)).is_some() && table.get(txn(3)).is_some());
+        assert_eq!(table.abandoned(ABANDONED_AFTER_MS), []);
+        assert_eq!(table.abandoned(5 + ABANDONED_AFTER_MS), [txn(2)]);
+        assert_eq!(table.collect(7, 0, 5 + KEPT_MS).len(), 1, "its gateway is long gone");
+        assert!(table.get(txn(2)).is_some(), "undecided");
     }
 
     #[test]

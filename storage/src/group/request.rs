@@ -141,6 +141,14 @@ pub struct Waiting {
 }
 
 impl Ask {
+    /// Everything that it may touch.
+    pub fn targets(&self) -> &[Target] {
+        match self {
+            Ask::Exec(request) => &request.targets,
+            Ask::Step(request) => &request.targets,
+        }
+    }
+
     /// The client connection, 0 for none.
     pub fn connection(&self) -> u64 {
         match self {
@@ -181,6 +189,9 @@ impl ReadRequest {
         self.targets.iter().any(|target| matches!(target.scope, Scope::Interval(_)))
     }
 }
+
+/// Largest reply to one request.
+pub const MAX_REPLY_BYTES: usize = 72 << 20;
 
 /// Bytes and requests that a node has taken on and not answered.
 #[derive(Debug, Default)]
@@ -260,8 +271,14 @@ impl ReplyTo {
 
     fn answer(&mut self, e: u64, outcome: Outcome) {
         let Some(mut held) = self.held.take() else { return };
-        let reply = wire::Reply { ticket: self.ticket, e, outcome: Some(outcome) };
-        held.grow(reply.encoded_len());
+        let mut reply = wire::Reply { ticket: self.ticket, e, outcome: Some(outcome) };
+        let mut bytes = reply.encoded_len();
+        if bytes > MAX_REPLY_BYTES {
+            // Larger than the gateway takes: it would break the stream, for everybody on it.
+            reply.outcome = Some(rejected("the reply is too large; ask for less at once"));
+            bytes = reply.encoded_len();
+        }
+        held.grow(bytes);
         // The gateway may be gone; then nobody waits for the answer.
         let _ = self.sink.send((reply, held));
     }

@@ -22,7 +22,7 @@ use prost::Message;
 use proto::wire;
 
 use super::dedup::Known;
-use super::evaluate::{Evaluated, Evaluator, stale_route};
+use super::evaluate::{Evaluated, Evaluator, MAX_EFFECT_BYTES, effect_bytes, stale_route, too_large};
 use super::locks::Holder;
 use super::records::{Record, State};
 use super::request::{
@@ -101,7 +101,8 @@ impl Evaluator<'_> {
             return None;
         }
         let units = units_of(targets);
-        if let Some(at) = self.queues.obstacle(ticket, &units, |unit| self.locks.blocks(unit, txn, writes)) {
+        let mine = |unit: &[u8]| txn.is_some_and(|txn| self.locks.holder(unit, txn).is_some());
+        if let Some(at) = self.queues.obstacle(ticket, &units, mine, |unit| self.locks.blocks(unit, txn, writes)) {
             return Some(Obstacle::Unit { units, at });
         }
         let intervals = targets.iter().filter_map(|target| match &target.scope {
@@ -208,6 +209,9 @@ impl Evaluator<'_> {
         }
         let mut intents: BTreeMap<Bytes, Option<Bytes>> = evaluated.writes;
         intents.extend(prewrite.intents.iter().cloned());
+        if effect_bytes(&evaluated.results, &intents) > MAX_EFFECT_BYTES {
+            return Ok(too_large());
+        }
         let mut by_unit: BTreeMap<Bytes, Vec<(Bytes, Option<Bytes>)>> = BTreeMap::new();
         for (key, value) in intents {
             let unit = keyspace::layout::unit_len(&key).ok().map(|length| key.slice(..length));
@@ -317,6 +321,16 @@ impl Evaluator<'_> {
         if let Some(record) = self.records.get(txn).cloned() {
             self.set_record(txn, Record { state: State::Aborted, ..record });
             self.drop_all_locks(txn);
+        }
+    }
+
+    /// Decides against transactions that nobody will ever decide.
+    pub fn abort_abandoned(&mut self) {
+        for txn in self.records.abandoned(self.now_ms) {
+            if let Some(record) = self.records.get(txn).cloned() {
+                self.set_record(txn, Record { state: State::Aborted, ..record });
+                self.drop_all_locks(txn);
+            }
         }
     }
 

@@ -66,8 +66,15 @@ impl<T> WaitQueues<T> {
     }
 
     /// The first of `units` (in key order) that stands in the way of a newcomer, or of the waiter with this ticket:
-    /// because it is `locked`, somebody waits for it, or somebody has it reserved.
-    pub fn obstacle(&self, ticket: Option<Ticket>, units: &[Bytes], locked: impl Fn(&[u8]) -> bool) -> Option<usize> {
+    /// because it is `locked`, somebody waits for it, or somebody has it reserved. Units that are `mine` by a lock
+    /// already are no obstacle, whoever waits for them.
+    pub fn obstacle(
+        &self,
+        ticket: Option<Ticket>,
+        units: &[Bytes],
+        mine: impl Fn(&[u8]) -> bool,
+        locked: impl Fn(&[u8]) -> bool,
+    ) -> Option<usize> {
         if self.waiters.is_empty() {
             return units.iter().position(|unit| locked(unit));
         }
@@ -77,7 +84,7 @@ impl<T> WaitQueues<T> {
                 Some(by) => Some(*by) != ticket,
                 None => self.first_at(unit).is_some_and(|first| Some(first) != ticket),
             };
-            locked(unit) || taken
+            locked(unit) || (taken && !mine(unit))
         })
     }
 
@@ -196,7 +203,7 @@ mod tests {
         }
 
         fn serve(&mut self, ticket: Option<Ticket>, name: u32, wants: Vec<Bytes>) {
-            let obstacle = self.queues.obstacle(ticket, &wants, |unit| self.locked.contains(unit));
+            let obstacle = self.queues.obstacle(ticket, &wants, |_| false, |unit| self.locked.contains(unit));
             let woken = match obstacle {
                 Some(at) => self.queues.park(ticket, (name, wants.clone()), wants, at, 1000),
                 None => {

@@ -75,13 +75,15 @@ impl Round {
         for lock in leftovers.locks {
             by_transaction.entry(lock.txn).or_default().push(lock);
         }
+        // One group that cannot be reached must not keep the others' locks.
+        let mut missed = Ok(());
         for (txn, locks) in by_transaction {
-            self.end_locks(txn, locks).await?;
+            missed = self.end_locks(txn, locks).await.and(missed);
         }
         for decided in leftovers.decided {
-            self.carry_out(decided).await?;
+            missed = self.carry_out(decided).await.and(missed);
         }
-        Ok(())
+        missed
     }
 
     async fn end_locks(&mut self, txn: TransactionId, locks: Vec<LeftLock>) -> Result<(), Missed> {

@@ -81,7 +81,7 @@ pub fn step(
         },
         Do::Abort(abort) => Step::Abort { only_dead: abort.only_dead },
         Do::Resolve(resolve) => Step::Resolve {
-            committed_at: resolve.committed_at.map(Version::from),
+            committed_at: resolve.committed_at.map(version).transpose()?,
             participants: resolve.participants.into_iter().map(participant).collect::<Result<_, _>>()?,
         },
         Do::Forget(wire::Forget {}) => Step::Forget,
@@ -98,7 +98,16 @@ fn observed(unit: wire::ObservedUnit) -> (Bytes, Option<Version>) {
 
 fn participant(participant: wire::Participant) -> Result<(Bytes, Version), WireError> {
     let prepared = participant.prepared.ok_or(missing("Participant", "prepared"))?;
-    Ok((participant.unit, prepared.into()))
+    Ok((participant.unit, version(prepared)?))
+}
+
+/// A version that the clock is brought up to. One near the end of the numbers would leave none for what comes.
+fn version(stamp: wire::VersionStamp) -> Result<Version, WireError> {
+    const END: u64 = 1 << 62;
+    if stamp.e >= END || stamp.s >= END {
+        return Err(invalid("VersionStamp", "s"));
+    }
+    Ok(stamp.into())
 }
 
 fn target(target: wire::Target) -> Result<Target, WireError> {

@@ -1,7 +1,7 @@
 //! The stream of a gateway: requests come in batches, go to the executors and readers of their groups, and are
 //! answered in whatever order they are decided; whatever is decided goes into the next message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -93,11 +93,20 @@ async fn take(node: &Arc<Node>, batch: wire::RequestBatch, sink: &mpsc::Unbounde
     node.seen_e.fetch_max(batch.seen_e, Ordering::Relaxed);
     let mut execs: BTreeMap<GroupId, Vec<(Ask, ReplyTo)>> = BTreeMap::new();
     let mut reads: BTreeMap<GroupId, Vec<QueuedRead>> = BTreeMap::new();
+    let mut refused: HashSet<u64> = HashSet::new();
     for request in batch.requests {
         let group = GroupId(request.group_id);
         let reply = ReplyTo::new(request.ticket, request.encoded_len(), sink.clone(), node.load.clone());
-        let writes = grows(request.kind.as_ref());
-        if let Some(reason) = refuses(node, writes) {
+        let kind = request.kind.as_ref();
+        let (writes, frees) = (grows(kind), matches!(kind, Some(wire::request::Kind::Transact(_))) && !grows(kind));
+        if refused.contains(&request.connection) {
+            reply.send(0, not_executed(wire::NotExecutedReason::Predecessor));
+            continue;
+        }
+        if let Some(reason) = refuses(node, writes, frees) {
+            if request.connection != 0 {
+                refused.insert(request.connection);
+            }
             counter!("storage_refused_total", "reason" => reason.as_str_name()).increment(1);
             reply.send(0, not_executed(reason));
             continue;
@@ -159,11 +168,13 @@ fn grows(kind: Option<&wire::request::Kind>) -> bool {
 }
 
 /// Why the node takes nothing on at the moment.
-fn refuses(node: &Node, writes: bool) -> Option<wire::NotExecutedReason> {
+///
+/// What ends a transaction is taken on however much there is: it frees what others wait for.
+fn refuses(node: &Node, writes: bool, frees: bool) -> Option<wire::NotExecutedReason> {
     let limits = node.config.limits;
     if node.draining.load(Ordering::Relaxed) && node.all().is_empty() {
         Some(wire::NotExecutedReason::Draining)
-    } else if node.load.requests() > limits.requests || node.load.bytes() > limits.request_bytes {
+    } else if !frees && (node.load.requests() > limits.requests || node.load.bytes() > limits.request_bytes) {
         Some(wire::NotExecutedReason::Overloaded)
     } else if writes && node.disk_full.load(Ordering::Relaxed) {
         Some(wire::NotExecutedReason::DiskFull)
