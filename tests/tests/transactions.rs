@@ -223,3 +223,23 @@ fn programs_commit_what_has_not_changed_since_they_read_it() {
         assert_eq!(kv.get(get).await.unwrap().into_inner().value, "2");
     });
 }
+
+#[test]
+fn a_transaction_in_one_group_is_one_entry() {
+    const TRANSACTIONS: u32 = 50;
+    let cluster = Cluster::builder().nodes(1).groups(1).start();
+    let mut redis = open(cluster.redis());
+    redis.line("SET first 1").unwrap();
+    let entries = || cluster.nodes[0].metric("storage_batches_total");
+    let before = entries();
+    let began = Instant::now();
+    for _ in 0..TRANSACTIONS {
+        for line in ["MULTI", "INCR a", "INCR b", "SET c 1", "APPEND d x", "EXEC"] {
+            redis.line(line).unwrap();
+        }
+    }
+    // Once a second the leader may tidy up, in an entry of its own.
+    let tidying = began.elapsed().as_secs_f64() + 2.0;
+    let entries = entries() - before;
+    assert!((f64::from(TRANSACTIONS)..=f64::from(TRANSACTIONS) + tidying).contains(&entries), "{entries} entries");
+}

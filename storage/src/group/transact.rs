@@ -174,8 +174,10 @@ impl Evaluator<'_> {
                 return Some(match self.stored_reply(batch, request.txn.request) {
                     Outcome::Results(results) => ended(wire::TransactionStatus {
                         state: wire::TransactionState::Committed.into(),
+                        // By whatever way the request took effect: by now.
+                        committed_at: Some((*self.clock).into()),
                         response: Some(results),
-                        ..Default::default()
+                        participants: Vec::new(),
                     }),
                     other => other,
                 });

@@ -17,6 +17,7 @@ mod drive;
 mod dynamo;
 mod etcd;
 mod idle;
+mod multi;
 mod peers;
 mod raw;
 mod redis;
@@ -198,6 +199,9 @@ fn measure_cluster(
         note(&mut figures, "Elastickv", name, workload.run(gateway.redis, duration)?);
     }
     runtime.block_on(async {
+        for (name, keys) in multi::PAIRS {
+            note(&mut figures, "Elastickv", name, multi::run(gateway.redis, keys, duration).await?);
+        }
         let raw = raw::Raw::connect(gateway.grpc, GRPC_CLIENTS, KEYS, Bytes::from(vec![b'x'; VALUE_BYTES])).await?;
         for clients in [GRPC_CLIENTS, 1] {
             note(&mut figures, "Elastickv", &grpc_name("put", clients), raw.put(clients, duration).await?);
@@ -221,6 +225,7 @@ fn report(
     let names = REDIS_WORKLOADS.iter().map(|(name, _)| (*name).to_owned());
     let grpc = [GRPC_CLIENTS, 1].into_iter().flat_map(|clients| ["put", "get"].map(|name| grpc_name(name, clients)));
     let dynamo = ["PutItem", "GetItem"].map(dynamo_name);
+    let names = names.chain(multi::PAIRS.map(|(name, _)| name.to_owned()));
     let rows = names.chain(grpc).chain(dynamo).filter_map(|workload| {
         let elastickv = *elastickv.get(&workload)?;
         Some(Row { elastickv, redis: redis.get(&workload).copied(), etcd: etcd.get(&workload).copied(), workload })
