@@ -3,7 +3,8 @@
 //! The leader evaluates commands next to the data and replicates what they wrote; replicas apply that mechanically.
 //! A file an activity:
 //!
-//! - [`execute`]: the loop of the executor, the group's only proposer; [`propose`] is its way into the log.
+//! - [`execute`]: the executor, the group's only proposer; `office` is the loop of one term; [`propose`] is its way into
+//!   the log.
 //! - [`evaluate`]: what one request does, over the engine and the [`overlay`] of what is in flight; [`versions`] reads
 //!   multi-version data.
 //! - [`chain`] decides which entries of a term take effect, [`gate`] when a result may be seen.
@@ -30,6 +31,7 @@ pub mod keys;
 pub mod leftovers;
 pub mod locks;
 pub mod machine;
+mod office;
 pub mod overlay;
 pub mod propose;
 pub mod ranges;
