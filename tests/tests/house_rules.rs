@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Workspace crate → the workspace crates that it may depend on.
-const CRATE_EDGES: [(&str, &[&str]); 9] = [
+const CRATE_EDGES: [(&str, &[&str]); 10] = [
     ("keyspace", &[]),
     ("proto", &["keyspace"]),
     ("commands", &["keyspace"]),
@@ -26,17 +26,19 @@ const CRATE_EDGES: [(&str, &[&str]); 9] = [
     ("gateway", &["keyspace", "proto", "commands", "monitoring"]),
     ("placement", &["keyspace", "proto", "monitoring"]),
     ("demo", &["keyspace", "proto", "monitoring", "storage", "gateway", "placement"]),
+    ("model", &[]),
     ("tests", &["keyspace", "proto", "commands", "monitoring", "storage", "gateway", "placement", "demo"]),
 ];
 
 /// Library → the crates that may name it, in their manifest or their code.
-const LIBRARY_OWNERS: [(&str, &[&str]); 6] = [
+const LIBRARY_OWNERS: [(&str, &[&str]); 7] = [
     ("openraft", &["storage"]),
     ("rocksdb", &["storage", "placement"]),
     ("etcd-client", &["placement"]),
     ("redis-protocol", &["gateway"]),
     ("aws-smithy-json", &["gateway"]),
     ("moka", &["gateway"]),
+    ("stateright", &["model"]),
 ];
 
 /// Crates that take values and return values; time, randomness and I/O are handed in.
