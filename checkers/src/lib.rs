@@ -3,7 +3,8 @@
 //! A test lets clients work on a store while it is being hurt, keeps what each was told as a [`history`], and hands it to
 //! the judge of what the clients did:
 //!
-//! * [`linearizable`]: registers, counters, and any other single object.
+//! * [`linearizable`]: registers, counters, and any other single object,
+//! * [`serializable`]: transactions over several keys that append to lists and read them,
 //!
 //! Every judge reads the same three outcomes: answered, failed, unknown. What is unknown may have happened, may happen
 //! late, or never; a judge refuses only what no such guess can explain. So a refusal is a proof that the store, or the
@@ -14,3 +15,4 @@
 
 pub mod history;
 pub mod linearizable;
+pub mod serializable;

@@ -15,7 +15,7 @@
 //! Both refuse with a [`Violation`]: the operation that no order gets to, what overlaps it, and what the state could have
 //! been. The search also gives up, by [`Refusal::GaveUp`], where too many operations overlap that could come in any order.
 //!
-//! Left out: weaker kinds of consistency, and operations on several objects at once.
+//! Left out: weaker kinds of consistency, and operations on several objects at once (see [`crate::serializable`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
