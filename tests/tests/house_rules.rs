@@ -26,6 +26,7 @@ const CRATE_EDGES: [(&str, &[&str]); 10] = [
     ("gateway", &["keyspace", "proto", "commands", "monitoring"]),
     ("placement", &["keyspace", "proto", "monitoring"]),
     ("demo", &["keyspace", "proto", "monitoring", "storage", "gateway", "placement"]),
+    ("checkers", &[]),
     ("model", &[]),
     ("tests", &["keyspace", "proto", "commands", "monitoring", "storage", "gateway", "placement", "demo"]),
 ];
