@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Workspace crate → the workspace crates that it may depend on.
-const CRATE_EDGES: [(&str, &[&str]); 10] = [
+const CRATE_EDGES: [(&str, &[&str]); 11] = [
     ("keyspace", &[]),
     ("proto", &["keyspace"]),
     ("commands", &["keyspace"]),
