@@ -65,15 +65,16 @@ impl Subject {
             Subject::Rocks { options, survives, dir, engine } => {
                 engine.keep_files().unwrap();
                 let copy = TempDir::new().unwrap();
-                let mut names: Vec<_> =
-                    fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
-                // What names tables comes before the tables: a compaction meanwhile only adds some.
-                names.sort_by_key(|name| name.to_string_lossy().ends_with(".sst"));
-                for name in names {
-                    match fs::copy(dir.path().join(&name), copy.path().join(&name)) {
-                        // Its deletion was under way: no state from here on needs it.
-                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                        copied => drop(copied.unwrap()),
+                // What names tables comes before the tables, which are listed behind it: a compaction meanwhile adds some.
+                for tables in [false, true] {
+                    let names: Vec<_> =
+                        fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+                    for name in names.iter().filter(|name| name.to_string_lossy().ends_with(".sst") == tables) {
+                        match fs::copy(dir.path().join(name), copy.path().join(name)) {
+                            // Its deletion was under way: no state from here on needs it.
+                            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                            copied => drop(copied.unwrap()),
+                        }
                     }
                 }
                 drop(engine);
