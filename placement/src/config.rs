@@ -34,6 +34,8 @@ pub struct PlacementConfig {
     pub node_timeout_ms: u64,
     /// How long a split waits for a leader of its group before it is refused, milliseconds.
     pub split_patience_ms: u64,
+    /// Snapshots stay readable for so long; what only older ones show is removed. Milliseconds, at most an hour.
+    pub snapshot_age_ms: u64,
     /// What is logged by `placement serve`, and how.
     pub logs: LogsConfig,
 }
@@ -60,6 +62,7 @@ impl Default for PlacementConfig {
             groups: 16,
             node_timeout_ms: 5_000,
             split_patience_ms: 5_000,
+            snapshot_age_ms: 600_000,
             logs: LogsConfig::default(),
         }
     }
@@ -113,11 +116,13 @@ impl PlacementConfig {
         bounded(self.bootstrap_nodes >= 1, "bootstrap_nodes", "at least 1")?;
         bounded((1..=1024).contains(&self.groups), "groups", "1 to 1024")?;
         bounded(self.node_timeout_ms >= 100, "node_timeout_ms", "at least 100")?;
+        bounded(self.snapshot_age_ms <= 3_600_000, "snapshot_age_ms", "at most 3600000")?;
         Ok(Policy {
             bootstrap_nodes: self.bootstrap_nodes,
             groups: self.groups,
             node_timeout: Duration::from_millis(self.node_timeout_ms),
             split_patience: Duration::from_millis(self.split_patience_ms),
+            snapshot_age: Duration::from_millis(self.snapshot_age_ms),
         })
     }
 }

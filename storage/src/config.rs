@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use planted::Fault;
 use serde::Deserialize;
 
 /// What a storage node is told at start.
@@ -39,6 +40,9 @@ pub struct StorageConfig {
     /// The executor of each group.
     #[serde(default)]
     pub executor: ExecutorConfig,
+    /// Removal of what nobody can read any more.
+    #[serde(default)]
+    pub collect: CollectConfig,
     /// Memory of the data engine.
     #[serde(default)]
     pub engine: EngineConfig,
@@ -80,12 +84,14 @@ impl Default for RaftTiming {
 impl RaftTiming {
     /// How long a restarted replica neither votes nor stands for election: it has forgotten the lease it granted.
     pub fn boot_hold(&self) -> Duration {
-        Duration::from_millis(self.election_timeout_max_ms * 11 / 10)
+        let hold = if planted::is_on(Fault::NoBootHold) { 0 } else { self.election_timeout_max_ms * 11 / 10 };
+        Duration::from_millis(hold)
     }
 
     /// Age up to which a quorum's acknowledgement proves leadership.
     pub fn read_lease(&self) -> Duration {
-        Duration::from_millis(self.election_timeout_max_ms * 6 / 10)
+        let tenths = if planted::is_on(Fault::NoLeaseMargin) { 20 } else { 6 };
+        Duration::from_millis(self.election_timeout_max_ms * tenths / 10)
     }
 }
 
@@ -160,6 +166,22 @@ impl Default for ExecutorConfig {
     }
 }
 
+/// Removal of old versions, deleted and expired records.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CollectConfig {
+    /// A pass over a group's data begins so long after the last one, in milliseconds.
+    pub every_ms: u64,
+    /// Versions that all passes of this node look at in a second.
+    pub versions_per_second: usize,
+}
+
+impl Default for CollectConfig {
+    fn default() -> Self {
+        Self { every_ms: 60_000, versions_per_second: 20_000 }
+    }
+}
+
 /// Memory of the data engine.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -198,6 +220,7 @@ impl StorageConfig {
             log: LogLimits::default(),
             limits: Limits::default(),
             executor: ExecutorConfig::default(),
+            collect: CollectConfig::default(),
             engine: EngineConfig::default(),
             logs: monitoring::LogsConfig::default(),
         }

@@ -20,7 +20,7 @@ use crate::engine::{Engine, EngineError};
 use crate::group::machine;
 use crate::node::format::{DataDir, FormatError};
 use crate::node::register::{self, PlacementClient};
-use crate::node::{Node, NodeError, supervise, sweep};
+use crate::node::{Node, NodeError, collect, supervise, sweep};
 use crate::raft::log::{LogError, SharedLog, SharedLogOptions};
 use crate::raft::snapshot::SnapshotStore;
 use crate::raft::transport::{ClockTable, RaftService, Transport, TransportOptions};
@@ -113,6 +113,7 @@ impl Storage {
         serve(&tasks, listener, &node, &raft, close.clone());
         tasks.spawn(supervise::supervise(node.clone(), stop.clone()));
         tasks.spawn(sweep::sweep(node.clone(), config.placement.clone(), leftovers, stop.clone()));
+        tasks.spawn(collect::collect(node.clone(), stop.clone()));
         let news = Arc::new(Notify::new());
         tasks.spawn(register::watch_leadership(node.clone(), news.clone(), stop.clone()));
         let placement = PlacementClient::new(config.placement.clone());

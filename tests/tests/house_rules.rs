@@ -17,13 +17,14 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Workspace crate → the workspace crates that it may depend on.
-const CRATE_EDGES: [(&str, &[&str]); 11] = [
+const CRATE_EDGES: [(&str, &[&str]); 12] = [
+    ("planted", &[]),
     ("keyspace", &[]),
     ("proto", &["keyspace"]),
     ("commands", &["keyspace"]),
     ("monitoring", &[]),
-    ("storage", &["keyspace", "proto", "commands", "monitoring"]),
-    ("gateway", &["keyspace", "proto", "commands", "monitoring"]),
+    ("storage", &["keyspace", "proto", "commands", "monitoring", "planted"]),
+    ("gateway", &["keyspace", "proto", "commands", "monitoring", "planted"]),
     ("placement", &["keyspace", "proto", "monitoring"]),
     ("demo", &["keyspace", "proto", "monitoring", "storage", "gateway", "placement"]),
     ("checkers", &[]),

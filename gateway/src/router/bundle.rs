@@ -357,6 +357,14 @@ impl Flight {
         }
     }
 
+    /// Gives an `Exec` another name, under which nobody remembers what became of it.
+    pub(super) fn rename(&mut self, sequence: u64) {
+        if let Some(wire::request::Kind::Exec(exec)) = &mut Arc::make_mut(&mut self.request).kind {
+            exec.sequence = sequence;
+            self.sequence = sequence;
+        }
+    }
+
     /// What the results of a group mean for this request.
     pub(super) fn read_results(&self, results: wire::Results) -> Result<Answered, RouterError> {
         let commands = match &self.request.kind {

@@ -14,6 +14,7 @@
 use std::time::{Duration, Instant};
 
 use keyspace::NodeId;
+use planted::Fault;
 use proto::{NotExecutedReason, Refusal, SeenLock, wire};
 
 use super::bundle::{Flight, History, Tally};
@@ -219,6 +220,9 @@ impl Core {
             let random = rand::random::<f64>();
             match self.limits.decide(&mut flight.history, reason, elsewhere, has_effect, now, random) {
                 Next::Again(wanted) => {
+                    if planted::is_on(Fault::RecomputeOnRetry) && flight.history.outcome_unknown {
+                        flight.rename(self.sequences.give_out(1));
+                    }
                     // The first one is the cause; the others come along.
                     pause.get_or_insert(wanted);
                     again.push(flight);

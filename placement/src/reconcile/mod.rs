@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::catalog::{Catalog, CatalogError, JobId, Record, RecordId, Settings, Snapshot, Transaction, update};
-use crate::oracle::Oracle;
+use crate::oracle::{COUNTER_BITS, Oracle};
 
 mod bootstrap;
 mod call;
@@ -49,6 +49,8 @@ pub struct Policy {
     pub node_timeout: Duration,
     /// How long a split waits for a leader of its group before it is given up.
     pub split_patience: Duration,
+    /// Snapshots stay readable for so long.
+    pub snapshot_age: Duration,
 }
 
 /// The running placement, below its gRPC services.
@@ -107,6 +109,13 @@ impl Reconciler {
     /// The source of timestamps.
     pub fn oracle(&self) -> &Oracle {
         &self.oracle
+    }
+
+    /// The oldest timestamp whose snapshot is promised, when the newest one is `oracle`.
+    pub fn safe_point(&self, oracle: u64) -> u64 {
+        // Nobody registers snapshots yet, so age alone decides.
+        let age_ms = u64::try_from(self.policy.snapshot_age.as_millis()).unwrap_or(u64::MAX);
+        oracle.saturating_sub(age_ms.saturating_mul(1 << COUNTER_BITS))
     }
 
     /// What heartbeats have said lately.

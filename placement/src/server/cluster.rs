@@ -12,13 +12,9 @@ use tonic::{Request, Response, Status};
 
 use super::{Services, faults};
 use crate::catalog::{JobKind, MemberRecord, Snapshot};
-use crate::oracle::COUNTER_BITS;
 use crate::reconcile::Reconciler;
 use crate::reconcile::heartbeat::Heartbeat;
 use crate::reconcile::presence::{LeaderReport, ReplicaReport};
-
-/// Versions older than this are not promised to readers of snapshots.
-const SNAPSHOT_AGE_MS: u64 = 10 * 60 * 1000;
 
 #[tonic::async_trait]
 impl Cluster for Services {
@@ -44,8 +40,7 @@ impl Cluster for Services {
         Ok(Response::new(wire::HeartbeatResponse {
             nodes: nodes(reconciler, &snapshot),
             oracle,
-            // Nobody registers snapshots yet, so age alone decides.
-            safe_point: oracle.saturating_sub(SNAPSHOT_AGE_MS << COUNTER_BITS),
+            safe_point: reconciler.safe_point(oracle),
         }))
     }
 

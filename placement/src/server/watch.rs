@@ -165,6 +165,7 @@ mod tests {
             groups: 2,
             node_timeout: Duration::from_secs(1),
             split_patience: Duration::from_secs(1),
+            snapshot_age: Duration::from_secs(600),
         };
         let oracle = Arc::new(Oracle::open(catalog.clone(), system_clock()).await.unwrap());
         let stop = CancellationToken::new();

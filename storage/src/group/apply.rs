@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use keyspace::{Epoch, GroupId, RangeId, Version};
+use planted::Fault;
 use prost::Message;
 use proto::wire;
 
@@ -52,7 +53,7 @@ impl Applier {
         if !link.follows(self.head.chain, term) {
             return Ok(Applied::Skipped);
         }
-        self.head.chain = link;
+        self.head.chain = self.head.chain.max(link);
         if !link.is_barrier() {
             self.take(index, entry)?;
         }
@@ -77,7 +78,8 @@ impl Applier {
     fn take(&mut self, index: u64, entry: wire::GroupEntry) -> Result<(), StateError> {
         let clock = Version { e: entry.clock_e, s: entry.clock_s };
         assert!(clock >= self.head.clock, "I6: the clock of a group never goes back");
-        assert!(entry.now_ms >= self.head.now_ms, "the time of a group never goes back");
+        let forward = entry.now_ms >= self.head.now_ms || planted::is_on(Fault::WallClockInApply);
+        assert!(forward, "the time of a group never goes back");
         for relied in &entry.relied_on {
             let owned = self.ranges.find(RangeId(relied.range_id));
             let serves =
@@ -86,6 +88,9 @@ impl Applier {
         }
         self.head.clock = clock;
         self.head.now_ms = entry.now_ms;
+        if planted::is_on(Fault::WallClockInApply) {
+            self.head.now_ms = self.head.now_ms.max(crate::raft::transport::wall_clock_ms());
+        }
         for mutation in entry.mutations {
             let version = Version { e: mutation.version_e, s: mutation.version_s };
             debug_assert!(version <= clock, "I6: versions come from the clock");
@@ -122,6 +127,13 @@ impl Applier {
                 self.batch.delete(key);
             } else {
                 self.batch.put(key, floor.encode_to_vec());
+            }
+        }
+        self.head.safe_point_e = self.head.safe_point_e.max(entry.safe_point_e);
+        for garbage in entry.garbage {
+            for version in garbage.versions.into_iter().map(Version::from) {
+                assert!(version.e < self.head.safe_point_e, "a version above the safe point is no garbage");
+                self.batch.delete(self.keys.data(&garbage.key, version));
             }
         }
         if !entry.flush_marks.is_empty() || entry.range_change.is_some() {

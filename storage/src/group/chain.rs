@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use planted::Fault;
+
 /// The place of an entry. `n` = 0 is a barrier: it begins a run and carries nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Link {
@@ -51,7 +53,10 @@ impl Link {
         if new_term {
             return self.run == 1 && self.n == 1;
         }
-        last.term == self.term && self.run == last.run && self.n == last.n + 1
+        let next = self.run == last.run && self.n == last.n + 1;
+        let behind_a_hole = planted::is_on(Fault::ChainCheckOff) && self.run == last.run && self.n > last.n;
+        let of_an_old_run = planted::is_on(Fault::OldRunTaken) && self.run < last.run;
+        last.term == self.term && (next || behind_a_hole || of_an_old_run)
     }
 }
 

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use keyspace::{GroupId, RequestId};
+use planted::Fault;
 use prost::Message;
 use proto::wire;
 
@@ -97,7 +98,8 @@ impl DedupIndex {
         if id.sequence < gateway.below {
             return Known::TooOld;
         }
-        gateway.live.get(&id.sequence).map_or(Known::New, |batch| Known::Executed(*batch))
+        let executed = gateway.live.get(&id.sequence).filter(|_| !planted::is_on(Fault::NoDedup));
+        executed.map_or(Known::New, |batch| Known::Executed(*batch))
     }
 
     /// Sequences of a gateway below this are refused.
@@ -110,7 +112,7 @@ impl DedupIndex {
         let gateway = self.gateways.entry(id.incarnation).or_default();
         debug_assert!(id.sequence >= gateway.below, "a refused sequence never executes");
         let before = gateway.live.insert(id.sequence, batch);
-        debug_assert_eq!(before, None, "I7: a request takes effect once");
+        debug_assert!(before.is_none() || planted::is_on(Fault::NoDedup), "I7: a request takes effect once");
         *self.batches.entry(batch).or_default() += 1;
         self.idle.remove(&batch);
     }

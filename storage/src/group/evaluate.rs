@@ -12,6 +12,7 @@ use bytes::Bytes;
 use commands::{Command, Order, Record, View, ViewError};
 use futures::FutureExt;
 use keyspace::{Epoch, GroupId, KeyRange, RangeId, RequestId, Version};
+use planted::Fault;
 use prost::Message;
 use proto::wire;
 
@@ -71,6 +72,7 @@ impl Draft {
             && entry.mutations.is_empty()
             && entry.locks.is_empty()
             && entry.transactions.is_empty()
+            && entry.garbage.is_empty()
             && self.dedup.is_empty()
             && entry.flush_marks.is_empty()
             && entry.range_change.is_none()
@@ -167,6 +169,7 @@ impl World {
             clock,
             now_ms: *now_ms,
             ranges,
+            applied_ranges: &base.ranges,
             dedup,
             locks,
             records,
@@ -190,6 +193,7 @@ pub struct Evaluator<'w> {
     pub(super) clock: &'w mut Version,
     pub(super) now_ms: u64,
     pub(super) ranges: &'w mut RangeTable,
+    applied_ranges: &'w RangeTable,
     pub(super) dedup: &'w mut DedupIndex,
     pub(super) locks: &'w mut LockTable,
     pub(super) records: &'w mut RecordTable,
@@ -218,8 +222,10 @@ pub enum Evaluated {
 }
 
 impl Evaluator<'_> {
-    pub(super) fn group(&self) -> GroupId {
-        self.group
+    /// Refuses targets that the group does not serve, behind everything in flight.
+    pub(super) fn stale_route(&self, targets: &[Target]) -> Option<Outcome> {
+        let ranges = if planted::is_on(Fault::EpochCheckedEarly) { self.applied_ranges } else { &*self.ranges };
+        stale_route(self.group, ranges, targets)
     }
 
     /// Units that were unlocked since the last call.
@@ -271,7 +277,7 @@ impl Evaluator<'_> {
 
     fn exec(&mut self, ticket: Option<Ticket>, request: &ExecRequest) -> Evaluated {
         self.raise_e(request.seen_e);
-        if let Some(stale) = stale_route(self.group, self.ranges, &request.targets) {
+        if let Some(stale) = self.stale_route(&request.targets) {
             return Evaluated::Decided(stale);
         }
         match self.dedup.find(request.id) {
@@ -318,7 +324,7 @@ impl Evaluator<'_> {
                 }
                 None => None,
             };
-            if live != *version {
+            if live != *version && !planted::is_on(Fault::ObservedIgnored) {
                 return Ok(Some(unit.clone()));
             }
         }

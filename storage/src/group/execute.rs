@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use keyspace::{GroupId, Route};
+use proto::wire;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -74,6 +75,13 @@ pub enum Internal {
     Found(Vec<Route>),
     /// Cut a range in two.
     Split(split::SplitRequest),
+    /// Remove what a pass over the data has found.
+    Collect {
+        /// What it went by.
+        safe_point_e: u64,
+        /// What it found.
+        garbage: Vec<wire::Garbage>,
+    },
 }
 
 /// What came of an [`Internal`].

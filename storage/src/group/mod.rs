@@ -15,13 +15,15 @@
 //! - [`read`]: linearizable reads without an entry; [`contest`]: those that meet locks. [`suspend`] guards the lease they rest on.
 //! - [`apply`]: what a replica does with a committed entry; [`state`] and [`ranges`] are what it keeps, [`keys`] where.
 //! - [`machine`] is openraft's state machine over all that; [`split`] cuts ranges.
+//! - [`collect`] finds versions that nobody can read any more.
 //! - [`answer`] and [`request`] are the shapes of what comes in and goes out.
 //!
-//! Moving ranges between groups and the collection of old versions are not built yet.
+//! Moving ranges between groups is not built yet.
 
 pub mod answer;
 pub mod apply;
 pub mod chain;
+pub mod collect;
 pub mod contest;
 pub mod dedup;
 pub mod evaluate;

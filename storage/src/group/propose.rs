@@ -1,15 +1,21 @@
 //! The one place where entries that touch group state enter the Raft log. The executor alone calls it; a house-rule
 //! test counts the call sites.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use bytes::Bytes;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::ClientWriteError;
+use openraft::errors::{ClientWriteError, ForwardToLeader};
 use openraft::impls::ProgressResponder;
+use openraft::raft::responder::Responder as _;
+use planted::Fault;
 
 use super::GroupRaft;
 use crate::raft::types::{Applied, Payload, TypeConfig};
 
+type Responder = ProgressResponder<TypeConfig, WriteResult>;
 type WriteResult = openraft::raft::ClientWriteResult<TypeConfig>;
 type ServerMetrics = openraft::metrics::RaftServerMetrics<TypeConfig>;
 type Metrics = openraft::RaftMetrics<TypeConfig>;
@@ -65,22 +71,52 @@ fn judge(result: WriteResult) -> Verdict {
     }
 }
 
+async fn append(raft: &GroupRaft, term: u64, payload: Bytes, responder: Responder) -> Option<()> {
+    raft.write(Payload(payload)).responder(responder).with_leader(term).await.ok()
+}
+
+/// With a planted fault of the chain, so often a proposal goes astray.
+const MISLAID_EVERY: u64 = 40;
+/// With [`Fault::OldRunTaken`], one comes so much later: behind the barrier that decided about it.
+const LATE: Duration = Duration::from_secs(7);
+
 /// Proposes entries.
 pub struct Proposer {
     raft: GroupRaft,
+    /// For the planted faults alone.
+    proposals: AtomicU64,
 }
 
 impl Proposer {
     /// For one group.
     pub fn new(raft: GroupRaft) -> Self {
-        Self { raft }
+        Self { raft, proposals: AtomicU64::new(0) }
     }
 
     /// Proposes an entry as one that only the leader of `term` may append. `None`: the replica has stopped.
     pub async fn propose(&self, term: u64, payload: Bytes) -> Option<Proposal> {
         let (responder, result) = ProgressResponder::complete_only();
-        self.raft.write(Payload(payload)).responder(responder).with_leader(term).await.ok()?;
+        match self.mislaid() {
+            None => append(&self.raft, term, payload, responder).await?,
+            // What openraft does now and then to one message of a stream, only more often.
+            Some(Fault::ChainCheckOff) => {
+                responder.on_complete(Err(ClientWriteError::ForwardToLeader(ForwardToLeader::empty())));
+            }
+            Some(_) => {
+                let raft = self.raft.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(LATE).await;
+                    append(&raft, term, payload, responder).await
+                });
+            }
+        }
         Some(Proposal { result })
+    }
+
+    /// The planted fault that this proposal falls victim to.
+    fn mislaid(&self) -> Option<Fault> {
+        let fault = [Fault::ChainCheckOff, Fault::OldRunTaken].into_iter().find(|fault| planted::is_on(*fault))?;
+        (self.proposals.fetch_add(1, Ordering::Relaxed) % MISLAID_EVERY == MISLAID_EVERY - 1).then_some(fault)
     }
 
     /// Watches whether this replica leads.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use keyspace::layout::redis_db;
 use keyspace::{Epoch, GroupId, KeyRange, RangeId, RangeState, Route, Version};
+use planted::Fault;
 use proto::wire;
 
 use super::state::StateError;
@@ -130,7 +131,7 @@ impl RangeTable {
             route: Route {
                 range_id,
                 range,
-                epoch: Epoch(owned.route.epoch.0 + 1),
+                epoch: Epoch(owned.route.epoch.0 + u64::from(!planted::is_on(Fault::SplitKeepsEpoch))),
                 parent: owned.route.range_id,
                 ..owned.route.clone()
             },

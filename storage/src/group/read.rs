@@ -19,6 +19,7 @@ use commands::{Order, Record, View, ViewError};
 use keyspace::{GroupId, KeyRange, Version};
 use openraft::LinearizerOption;
 use openraft::errors::{LinearizableReadError, RaftError};
+use planted::Fault;
 use proto::wire;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -192,14 +193,14 @@ impl Reader {
         let mut later = Vec::new();
         let e = view.head.clock.e;
         for read in reads.drain(..) {
-            if let Some(at) = read.request.at.filter(|at| *at > e) {
+            if let Some(at) = read.request.at.filter(|at| *at > e && !planted::is_on(Fault::ScanRaisesInMemory)) {
                 needs.e = needs.e.max(at);
                 later.push(read);
                 continue;
             }
             let mut now = SnapshotView::new(self.group, view, &read.request, clock_ms);
             let mut outcome = evaluate_read(self.group, view, &read.request, &mut now);
-            if view.head.locks_held > 0 {
+            if view.head.locks_held > 0 && !planted::is_on(Fault::ReadsIgnoreLocks) {
                 outcome = contest::contested(self.group, view, &read.request, clock_ms, outcome);
             }
             if now.needs_tick {

@@ -190,11 +190,13 @@ impl RecordTable {
         };
         let ended = self.records.range(at(0)..=at(u64::MAX)).filter(over);
         let ended: Vec<TransactionId> = ended.map(|(txn, _)| *txn).collect();
-        let gone = |txn: TransactionId| {
-            let record = self.records.remove(&txn).expect("found above");
-            wire::TransactionChange { anchor: record.anchor, txn: Some(txn.into()), record: None }
-        };
-        ended.into_iter().map(gone).collect()
+        ended.into_iter().filter_map(|txn| self.remove(txn)).collect()
+    }
+
+    /// Drops a record; what the entry carries of it.
+    pub(super) fn remove(&mut self, txn: TransactionId) -> Option<wire::TransactionChange> {
+        let record = self.records.remove(&txn)?;
+        Some(wire::TransactionChange { anchor: record.anchor, txn: Some(txn.into()), record: None })
     }
 
     /// Undecided transactions whose coordinators are long gone. Somebody may still ask, and must be told the same.

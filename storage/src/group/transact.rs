@@ -18,11 +18,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use commands::ViewError;
 use keyspace::{KeyRange, TransactionId, Version};
+use planted::Fault;
 use prost::Message;
 use proto::wire;
 
 use super::dedup::Known;
-use super::evaluate::{Evaluated, Evaluator, MAX_EFFECT_BYTES, effect_bytes, stale_route, too_large};
+use super::evaluate::{Evaluated, Evaluator, MAX_EFFECT_BYTES, effect_bytes, too_large};
 use super::locks::Holder;
 use super::records::{Record, State};
 use super::request::{
@@ -66,7 +67,7 @@ impl Evaluator<'_> {
     /// Evaluates one step.
     pub fn step(&mut self, ticket: Option<Ticket>, request: &StepRequest) -> Evaluated {
         let raised = self.raise_e(request.seen_e);
-        if let Some(stale) = stale_route(self.group(), self.ranges, &request.targets) {
+        if let Some(stale) = self.stale_route(&request.targets) {
             return Evaluated::Decided(stale);
         }
         let outcome = match &request.step {
@@ -97,7 +98,8 @@ impl Evaluator<'_> {
         txn: Option<TransactionId>,
         writes: bool,
     ) -> Option<Obstacle> {
-        if self.locks.is_empty() && self.queues.is_empty() {
+        let ignored = txn.is_none() && planted::is_on(Fault::ExecIgnoresLocks);
+        if ignored || self.locks.is_empty() && self.queues.is_empty() {
             return None;
         }
         let units = units_of(targets);
@@ -288,7 +290,9 @@ impl Evaluator<'_> {
         let record = Record { state, heartbeat_ms: self.now_ms, response: Some(response.clone()), ..record };
         let decided = record.status();
         self.set_record(request.txn, record);
-        self.record_reply(request.txn.request, &request.anchor, response);
+        if !planted::is_on(Fault::NoDedupOfCommit) {
+            self.record_reply(request.txn.request, &request.anchor, response);
+        }
         self.resolve(request.txn, Some(at), participants);
         status(decided)
     }
@@ -298,6 +302,10 @@ impl Evaluator<'_> {
             Some(record) if record.state != State::Pending => return status(record.status()),
             Some(record) if only_dead && !record.is_dead(self.now_ms) => return status(record.status()),
             Some(record) => record.clone(),
+            None if planted::is_on(Fault::NoTombstone) => {
+                let state = wire::TransactionState::Aborted.into();
+                return status(wire::TransactionStatus { state, ..absent() });
+            }
             None => Record {
                 anchor: request.anchor.clone(),
                 state: State::Aborted,
@@ -347,7 +355,7 @@ impl Evaluator<'_> {
 
     /// Ends the locks of a decided transaction on units of this group.
     fn resolve(&mut self, txn: TransactionId, committed_at: Option<Version>, participants: &[(Bytes, Version)]) {
-        if let Some(at) = committed_at {
+        if let Some(at) = committed_at.filter(|_| !planted::is_on(Fault::ResolveKeepsClock)) {
             // In this batch, before anything is written at c: no later version of this group may lie below it.
             self.advance_clock(at);
             self.draft.ticks = true;
@@ -356,7 +364,7 @@ impl Evaluator<'_> {
             let Some(holder) = self.locks.drop_lock(unit, txn) else { continue };
             self.carry_lock(unit);
             self.freed.push(unit.clone());
-            let decided = committed_at.filter(|_| holder.prepared == *p);
+            let decided = committed_at.filter(|_| holder.prepared == *p || planted::is_on(Fault::NoCheckOfP));
             let Some(at) = decided else { continue };
             if let Some(owned) = self.ranges.lookup(unit) {
                 self.draft.relies_on(owned.route.range_id, owned.route.epoch);
@@ -372,6 +380,9 @@ impl Evaluator<'_> {
         if let State::Committed { at, participants, forgotten: false } = record.state {
             let state = State::Committed { at, participants, forgotten: true };
             self.set_record(txn, Record { state, ..record });
+            if planted::is_on(Fault::CollectAtForget) {
+                self.draft.entry.transactions.extend(self.records.remove(txn));
+            }
         }
         status(self.records.get(txn).map_or_else(absent, Record::status))
     }

@@ -3,11 +3,13 @@
 //! - [`mod@format`] keeps the directory: who it belongs to, what format it has, and that only one process uses it.
 //! - [`replica`] starts and stops one replica; [`members`] changes a group's members.
 //! - [`sweep`] finishes transactions whose coordinator is gone.
+//! - [`collect`] removes what nobody can read any more.
 //! - [`supervise`] looks after all of them: stopped replicas are rebuilt, logs are cut, disks and clocks watched.
 //! - [`register`] tells the placement, and learns where the other nodes are.
 //!
 //! Invariant: a replica id is never used twice in a group, so a removed replica leaves a tombstone in the log engine.
 
+pub mod collect;
 pub mod format;
 pub mod members;
 pub mod register;
@@ -84,6 +86,8 @@ pub struct Node {
     pub draining: AtomicBool,
     /// Largest oracle value heard of.
     pub seen_e: AtomicU64,
+    /// Nobody reads snapshots below this oracle value any more, says the placement.
+    pub safe_point_e: AtomicU64,
     /// What leaders find of dead coordinators, for [`sweep`].
     pub leftovers: mpsc::Sender<Leftovers>,
     /// Held for its lock: the directory belongs to this process.
@@ -116,6 +120,7 @@ impl Node {
             disk_full: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             seen_e: AtomicU64::new(0),
+            safe_point_e: AtomicU64::new(0),
             replicas: RwLock::default(),
             changes: tokio::sync::Mutex::default(),
         }

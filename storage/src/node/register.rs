@@ -147,6 +147,7 @@ fn learn(node: &Node, response: wire::HeartbeatResponse) {
         }
     }
     node.seen_e.fetch_max(response.oracle, Ordering::Relaxed);
+    node.safe_point_e.fetch_max(response.safe_point, Ordering::Relaxed);
 }
 
 /// Tells `news` whenever leadership of a group moves to or from this node, until cancelled.

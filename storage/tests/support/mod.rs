@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 #[derive(Clone, Default)]
 struct Roll {
     addresses: Arc<Mutex<BTreeMap<u64, String>>>,
+    safe_point: Arc<AtomicU64>,
 }
 
 impl Roll {
@@ -53,7 +55,11 @@ impl wire::cluster_server::Cluster for Roll {
     ) -> Result<Response<wire::HeartbeatResponse>, Status> {
         let request = request.into_inner();
         self.addresses.lock().insert(request.node_id, request.address);
-        Ok(Response::new(wire::HeartbeatResponse { nodes: self.nodes(), oracle: 0, safe_point: 0 }))
+        Ok(Response::new(wire::HeartbeatResponse {
+            nodes: self.nodes(),
+            oracle: 0,
+            safe_point: self.safe_point.load(Ordering::Relaxed),
+        }))
     }
 
     async fn nodes(&self, _: Request<wire::NodesRequest>) -> Result<Response<wire::NodesResponse>, Status> {
@@ -126,6 +132,7 @@ impl Nodes {
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.placement = vec![placement.to_owned()];
         config.executor.lock_wait_ms = LOCK_WAIT_MS;
+        config.collect.every_ms = 100;
         config
     }
 
@@ -162,6 +169,11 @@ impl Nodes {
         let mut client = wire::storage_client::StorageClient::connect(self.url(node)).await.unwrap();
         let replies = client.serve(UnboundedReceiverStream::new(outgoing)).await.unwrap().into_inner();
         Client { requests, replies, ticket: 0 }
+    }
+
+    /// No snapshot below this oracle value is promised any more.
+    pub fn raise_safe_point(&self, safe_point: u64) {
+        self.roll.safe_point.store(safe_point, Ordering::Relaxed);
     }
 
     /// Stops every node cleanly and starts it again from its directory.
@@ -333,5 +345,12 @@ pub fn refusal(outcome: wire::reply::Outcome) -> wire::refusal::Reason {
     match outcome {
         wire::reply::Outcome::Refusal(refusal) => refusal.reason.unwrap(),
         other => panic!("not refused: {other:?}"),
+    }
+}
+
+pub fn refused(outcome: wire::reply::Outcome) -> Option<wire::refusal::Reason> {
+    match outcome {
+        wire::reply::Outcome::Refusal(refusal) => refusal.reason,
+        _ => None,
     }
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use keyspace::GroupId;
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
+use planted::Fault;
 use tokio::sync::{oneshot, watch};
 
 use super::encoding::{
@@ -187,6 +188,11 @@ impl GroupState {
         self.check_open()?;
         self.engine.write(&batch)?;
         inner.vote = Some(*vote);
+        if planted::is_on(Fault::VoteNotSynced) {
+            let (done, written) = oneshot::channel();
+            let _ = done.send(Ok(()));
+            return Ok(written);
+        }
         Ok(self.wait_for_sync(flusher))
     }
 
