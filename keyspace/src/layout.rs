@@ -278,6 +278,20 @@ pub fn version_key(unit: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Ends the lock unit of a span.
+const SPAN: u8 = 0;
+
+/// The lock unit that stands for all Redis keys of a range. `start` is the first key of these, a boundary between units.
+/// It lies in the same range, below every other unit there but one: a key that is itself the boundary.
+pub fn span_unit(start: &[u8]) -> Vec<u8> {
+    [start, &[SPAN]].concat()
+}
+
+/// The first key of the span that a unit of [`span_unit`] stands for.
+pub fn span_start(unit: &[u8]) -> Option<&[u8]> {
+    unit.split_last().filter(|(last, _)| **last == SPAN).map(|(_, start)| start)
+}
+
 /// First possible key of a Redis slot; `slot` may be [`SLOTS`], the end of the last one.
 pub fn redis_slot(slot: u16) -> Vec<u8> {
     let mut out = vec![REDIS];
