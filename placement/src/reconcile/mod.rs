@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use proto::Dialer;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -70,6 +71,7 @@ impl Reconciler {
         catalog: Arc<dyn Catalog>,
         oracle: Arc<Oracle>,
         policy: Policy,
+        dialer: Dialer,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, CatalogError> {
         found_cluster(&*catalog).await?;
@@ -78,7 +80,7 @@ impl Reconciler {
             oracle,
             policy,
             presence: Presence::new(policy.node_timeout, Instant::now()),
-            storage: StorageNodes::default(),
+            storage: StorageNodes::new(dialer),
             running: Mutex::default(),
             topology: watch::Sender::default(),
             stop,
