@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::Stream;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use proto::Dialer;
 use proto::connect::{Connection, Dialing, Network};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -36,14 +37,15 @@ impl Wires {
     ///
     /// # Errors
     /// If somebody listens there.
-    pub async fn listen(&self, port: u16) -> io::Result<impl Stream<Item = io::Result<Wire>> + Send + 'static> {
+    pub async fn listen(&self, port: u16) -> io::Result<BoxStream<'static, io::Result<Wire>>> {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
         let trace = self.trace.clone();
-        Ok(futures::stream::unfold((listener, trace), |(listener, trace)| async {
+        let accepting = stream::unfold((listener, trace), |(listener, trace)| async move {
             let accepted = listener.accept().await;
             let wire = accepted.map(|(stream, _)| Wire { stream, trace: trace.clone() });
             Some((wire, (listener, trace)))
-        }))
+        });
+        Ok(accepting.boxed())
     }
 }
 

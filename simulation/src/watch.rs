@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use keyspace::{GroupId, RangeId};
+use keyspace::{GroupId, Route};
 use storage::engine::Engine;
 use storage::engine::memory::MemoryEngine;
 use storage::group::keys::GroupKeys;
@@ -27,20 +27,21 @@ pub struct Watcher {
     last: BTreeMap<(usize, GroupId), Head>,
     /// By group and applied index: whoever has applied that has this.
     agreed: BTreeMap<(GroupId, u64), Head>,
-    /// The largest epoch seen of a range.
-    epochs: BTreeMap<RangeId, u64>,
+    /// By machine and group: the ranges as last seen.
+    routes: BTreeMap<(usize, GroupId), Vec<Route>>,
 }
 
 impl Watcher {
     /// Of these data engines and groups.
     pub fn new(machines: Vec<MemoryEngine>, groups: u32) -> Self {
         let groups = (1..=groups).map(|group| GroupId(u64::from(group))).collect();
-        Self { machines, groups, last: BTreeMap::new(), agreed: BTreeMap::new(), epochs: BTreeMap::new() }
+        Self { machines, groups, last: BTreeMap::new(), agreed: BTreeMap::new(), routes: BTreeMap::new() }
     }
 
     /// A machine has gone back to what was synced.
     pub fn forget(&mut self, machine: usize) {
         self.last.retain(|(of, _), _| *of != machine);
+        self.routes.retain(|(of, _), _| *of != machine);
     }
 
     /// Looks once.
@@ -84,11 +85,14 @@ impl Watcher {
         if *agreed != head {
             return Err(format!("I8: two replicas of group {group} have applied {index}: {agreed:?} and {head:?}"));
         }
-        for owned in view.ranges.iter() {
-            let epoch = self.epochs.entry(owned.route.id).or_default();
-            // A replica that lags behind still has an earlier one, so only a leader's could be said to go back; a split
-            // makes new ranges instead.
-            *epoch = (*epoch).max(owned.route.epoch.0);
+        let routes = view.ranges.routes();
+        let earlier = self.routes.insert(place, routes.clone()).unwrap_or_default();
+        for (before, after) in earlier.iter().flat_map(|before| routes.iter().map(move |after| (before, after))) {
+            let same = before.range_id == after.range_id;
+            let grew = after.epoch > before.epoch || (same && after.epoch == before.epoch);
+            if before.range.intersect(&after.range).is_some() && !grew {
+                return Err(format!("I2: an epoch of group {group} did not grow from {before:?} to {after:?}"));
+            }
         }
         Ok(())
     }
