@@ -67,11 +67,7 @@ impl Step {
             Step::Freeze(_) => Some("freezes"),
             Step::Lose(..) => Some("lossy links"),
             Step::Slow(..) => Some("slow links"),
-            Step::Start(_)
-            | Step::Mend(..)
-            | Step::MendOneWay { .. }
-            | Step::Thaw(_)
-            | Step::Keep(..) => None,
+            Step::Start(_) | Step::Mend(..) | Step::MendOneWay { .. } | Step::Thaw(_) | Step::Keep(..) => None,
         }
     }
 }
@@ -124,12 +120,12 @@ impl Plan {
         };
         let end = at + lasts;
         match dice.random_range(0..100) {
-            0..22 => {
+            0..20 => {
                 let (host, power) = (pick(dice, &cast.storage), dice.random_bool(0.5));
                 self.add(at, Step::Kill { host: host.clone(), power });
                 self.add(end, Step::Start(host));
             }
-            22..28 => {
+            20..28 => {
                 let host = pick(dice, &cast.gateways);
                 self.add(at, Step::Kill { host: host.clone(), power: false });
                 self.add(end, Step::Start(host));

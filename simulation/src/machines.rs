@@ -15,7 +15,9 @@ use placement::catalog::Catalog;
 use placement::catalog::memory::MemoryCatalog;
 use placement::{CatalogChoice, Placement, PlacementConfig};
 use rand_simulated::rngs::StdRng;
+use rand_simulated::seq::IndexedRandom;
 use rand_simulated::{RngExt, SeedableRng};
+use storage::config::Reads;
 use storage::engine::memory::MemoryEngine;
 use storage::node::format::DataDir;
 use storage::raft::log::Flushing;
@@ -81,6 +83,8 @@ pub struct StorageMachine {
     pub log: MemoryEngine,
     /// A real directory, for the identity of the node and for snapshots on their way.
     pub dir: PathBuf,
+    /// How the nodes are configured.
+    pub tuning: Tuning,
     /// Decides how long syncs take.
     pub disk_seed: u64,
     /// To the others.
@@ -96,6 +100,7 @@ impl StorageMachine {
         let address = SocketAddr::new(self.ip, PORT);
         let mut config = StorageConfig::in_dir(&self.dir);
         config.placement = vec![format!("http://{}", SocketAddr::new(self.placement, PORT))];
+        self.tuning.apply(&mut config);
         // The real disk below the simulation may be as full as it likes.
         config.limits.disk_reserve_bytes = 0;
         let surroundings = storage::Surroundings {
@@ -120,6 +125,40 @@ impl StorageMachine {
     }
 }
 
+/// What the nodes of a run are told, drawn from the seed: bounds that are far away in production are close here.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    reads: Reads,
+    /// How large a log grows, in bytes, before it is cut,
+    cut_bytes: u64,
+    /// and what is kept of it: a replica that misses more gets a snapshot.
+    kept_entries: u64,
+    pipeline_depth: usize,
+    batch_timeout_ms: u64,
+}
+
+impl Tuning {
+    /// Draws one.
+    pub fn draw(dice: &mut StdRng) -> Self {
+        let cuts = dice.random_bool(0.6);
+        Self {
+            reads: if dice.random_bool(0.7) { Reads::Lease } else { Reads::ReadIndex },
+            cut_bytes: if cuts { dice.random_range(8..200) << 10 } else { 64 << 20 },
+            kept_entries: if cuts { dice.random_range(20..400) } else { 50_000 },
+            pipeline_depth: dice.random_range(1..=8),
+            batch_timeout_ms: *[200, 1_000, 5_000].choose(dice).expect("there are some"),
+        }
+    }
+
+    fn apply(self, config: &mut StorageConfig) {
+        config.reads = self.reads;
+        config.log.snapshot_every_bytes = self.cut_bytes;
+        config.log.keep_entries = self.kept_entries;
+        config.executor.pipeline_depth = self.pipeline_depth;
+        config.executor.batch_timeout_ms = self.batch_timeout_ms;
+    }
+}
+
 /// Mostly a quick disk, now and then a slow one.
 fn disk_times(seed: u64) -> Arc<dyn Fn() -> Duration + Send + Sync> {
     let dice = Mutex::new(StdRng::seed_from_u64(seed));
@@ -139,6 +178,8 @@ fn disk_times(seed: u64) -> Arc<dyn Fn() -> Duration + Send + Sync> {
 pub struct GatewayMachine {
     /// Where the placement is.
     pub placement: IpAddr,
+    /// How long it asks for an outcome before it says that it is unknown.
+    pub unknown_timeout: Duration,
     /// Who works through it.
     pub clients: Clients,
     /// To the others.
@@ -157,7 +198,7 @@ impl GatewayMachine {
             max_requests: 1_000,
             max_bytes: 16 << 20,
             refused_timeout: Duration::from_secs(5),
-            unknown_timeout: Duration::from_secs(10),
+            unknown_timeout: self.unknown_timeout,
         };
         let router = Router::start(&config)?;
         self.clients.work(&Transactions::new(router.clone()));

@@ -26,7 +26,7 @@ use turmoil::{Builder, Sim};
 use crate::clients::{Book, Clients};
 use crate::faults::{Cast, Host, Plan, QUICK, Step};
 use crate::links::Links;
-use crate::machines::{GatewayMachine, PlacementMachine, StorageMachine};
+use crate::machines::{GatewayMachine, PlacementMachine, StorageMachine, Tuning};
 use crate::network::Wires;
 use crate::operator::Operator;
 use crate::report::Report;
@@ -112,6 +112,7 @@ impl World<'_> {
             wires: wires.clone(),
         };
         sim.host(PLACEMENT, move || placement.clone().run());
+        let tuning = Tuning::draw(&mut dice);
         let mut machines = BTreeMap::new();
         for (index, host) in cast.storage.iter().enumerate() {
             let machine = StorageMachine {
@@ -120,6 +121,7 @@ impl World<'_> {
                 data: MemoryEngine::new(),
                 log: MemoryEngine::new(),
                 dir: dir.join(host),
+                tuning,
                 disk_seed: dice.random(),
                 wires: wires.clone(),
             };
@@ -130,7 +132,12 @@ impl World<'_> {
         for host in &cast.gateways {
             let of_gateway = Clients::new(book.clone(), resting.clone(), trace.clone(), dice.random(), busy);
             clients.push(of_gateway.clone());
-            let machine = GatewayMachine { placement: placement_ip, clients: of_gateway, wires: wires.clone() };
+            let machine = GatewayMachine {
+                placement: placement_ip,
+                unknown_timeout: Duration::from_millis(dice.random_range(500..10_000)),
+                clients: of_gateway,
+                wires: wires.clone(),
+            };
             sim.host(host.as_str(), move || machine.clone().run());
         }
         let operator = Operator {
@@ -146,21 +153,7 @@ impl World<'_> {
         let engines = machines.values().map(|(_, machine)| machine.data.clone()).collect();
         let watcher = Watcher::new(engines, groups);
         let (links, faults) = (Links::default(), BTreeMap::new());
-        Self {
-            sim,
-            plan,
-            cast,
-            links,
-            machines,
-            clients,
-            watcher,
-            book,
-            trace,
-            resting,
-            splits,
-            faults,
-            heal_at_ms,
-        }
+        Self { sim, plan, cast, links, machines, clients, watcher, book, trace, resting, splits, faults, heal_at_ms }
     }
 
     /// The whole simulation. Ok: everything served again in time.

@@ -19,6 +19,9 @@ use storage::engine::memory::MemoryEngine;
 use storage::group::keys::GroupKeys;
 use storage::group::state::{GroupView, Head, Views};
 
+/// Keys and values, in order.
+type Records = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Remembers what it saw.
 pub struct Watcher {
     machines: Vec<MemoryEngine>,
@@ -75,7 +78,8 @@ impl Watcher {
                 >= (last.applied, last.clock, last.now_ms, last.ranges_index)
                 && head.clock >= last.clock
                 && head.now_ms >= last.now_ms;
-            let chained = (head.chain.term, head.chain.run, head.chain.n) >= (last.chain.term, last.chain.run, last.chain.n);
+            let chained =
+                (head.chain.term, head.chain.run, head.chain.n) >= (last.chain.term, last.chain.run, last.chain.n);
             if !forward || !chained {
                 return Err(format!("I14: group {group} on machine {machine} went back from {last:?} to {head:?}"));
             }
@@ -109,7 +113,10 @@ impl Watcher {
                 let Some(view) = self.view(machine, group)? else { continue };
                 applied.insert(view.head.applied);
                 if view.head.locks_held > 0 {
-                    return Err(format!("I13: group {group} holds {} locks on machine {machine}", view.head.locks_held));
+                    return Err(format!(
+                        "I13: group {group} holds {} locks on machine {machine}",
+                        view.head.locks_held
+                    ));
                 }
             }
             if applied.len() > 1 {
@@ -126,7 +133,7 @@ impl Watcher {
     pub fn settle(&self) -> Result<(), String> {
         let mut served = Vec::new();
         for group in &self.groups {
-            let mut first: Option<(usize, Vec<(Vec<u8>, Vec<u8>)>)> = None;
+            let mut first: Option<(usize, Records)> = None;
             for machine in 0..self.machines.len() {
                 let Some(view) = self.view(machine, *group)? else { continue };
                 let records = self.records(machine, *group)?;
@@ -157,7 +164,7 @@ impl Watcher {
         Ok(())
     }
 
-    fn records(&self, machine: usize, group: GroupId) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+    fn records(&self, machine: usize, group: GroupId) -> Result<Records, String> {
         let (start, end) = GroupKeys::new(group).all();
         let snapshot = self.machines[machine].snapshot();
         let mut cursor = snapshot.cursor(&start, &end);
