@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Workspace crate → the workspace crates that it may depend on.
-const CRATE_EDGES: [(&str, &[&str]); 12] = [
+const CRATE_EDGES: [(&str, &[&str]); 13] = [
     ("planted", &[]),
     ("keyspace", &[]),
     ("proto", &["keyspace"]),
@@ -29,11 +29,12 @@ const CRATE_EDGES: [(&str, &[&str]); 12] = [
     ("demo", &["keyspace", "proto", "monitoring", "storage", "gateway", "placement"]),
     ("checkers", &[]),
     ("model", &[]),
+    ("simulation", &["keyspace", "proto", "commands", "storage", "gateway", "placement", "checkers"]),
     ("tests", &["keyspace", "proto", "commands", "monitoring", "storage", "gateway", "placement", "demo"]),
 ];
 
 /// Library → the crates that may name it, in their manifest or their code.
-const LIBRARY_OWNERS: [(&str, &[&str]); 7] = [
+const LIBRARY_OWNERS: [(&str, &[&str]); 9] = [
     ("openraft", &["storage"]),
     ("rocksdb", &["storage", "placement"]),
     ("etcd-client", &["placement"]),
@@ -41,6 +42,8 @@ const LIBRARY_OWNERS: [(&str, &[&str]); 7] = [
     ("aws-smithy-json", &["gateway"]),
     ("moka", &["gateway"]),
     ("stateright", &["model"]),
+    ("turmoil", &["simulation"]),
+    ("mad-turmoil", &["simulation"]),
 ];
 
 /// Crates that take values and return values; time, randomness and I/O are handed in.
