@@ -29,7 +29,21 @@ const CRATE_EDGES: [(&str, &[&str]); 12] = [
     ("demo", &["keyspace", "proto", "monitoring", "storage", "gateway", "placement"]),
     ("checkers", &[]),
     ("model", &[]),
-    ("tests", &["keyspace", "proto", "commands", "monitoring", "storage", "gateway", "placement", "demo"]),
+    (
+        "tests",
+        &[
+            "checkers",
+            "planted",
+            "keyspace",
+            "proto",
+            "commands",
+            "monitoring",
+            "storage",
+            "gateway",
+            "placement",
+            "demo",
+        ],
+    ),
 ];
 
 /// Library → the crates that may name it, in their manifest or their code.

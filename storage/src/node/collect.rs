@@ -84,7 +84,10 @@ async fn step(
         let news = last.is_none_or(|last| last.ripens || last.began != clock);
         let next = news.then(collect::beginning);
         // Without news the last pass holds for this safe point, too.
-        passes.insert(replica.group, Pass { term, began_at: Instant::now(), safe_point_e, began: clock, next, ripens: false });
+        passes.insert(
+            replica.group,
+            Pass { term, began_at: Instant::now(), safe_point_e, began: clock, next, ripens: false },
+        );
     }
     let Some(pass) = passes.get_mut(&replica.group) else { return Ok(()) };
     let Some(start) = pass.next.clone() else { return Ok(()) };
