@@ -176,9 +176,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn inode(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<String>> {
     let (local, remote) = (listed(local)?, listed(remote)?);
     let table = fs::read_to_string("/proc/net/tcp")?;
-    let found = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>()).find(|fields| {
-        fields.len() > 9 && fields[1] == local && fields[2] == remote
-    });
+    let found = table
+        .lines()
+        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
+        .find(|fields| fields.len() > 9 && fields[1] == local && fields[2] == remote);
     Ok(found.map(|fields| fields[9].to_owned()).filter(|inode| inode != "0"))
 }
 
@@ -259,6 +260,7 @@ async fn carry(
         loop {
             let condition = way.borrow_and_update().condition;
             match condition {
+                Condition::Clear | Condition::Slow(_) if has_hole => return Err(ErrorKind::ConnectionReset.into()),
                 Condition::Clear => break,
                 Condition::Slow(delay) => {
                     tokio::time::sleep(delay).await;
