@@ -6,9 +6,16 @@
 //!
 //! One fault at most is on in a process, named by the environment variable [`VARIABLE`]. Builds without debug
 //! assertions, and so every release, have none: there [`is_on`] is `false` at compile time and the branches are gone.
+//!
+//! Beside broken rules there are moments: at a [`point`] a process can be told to die, so that a test sees what others
+//! make of what it leaves behind.
+
+mod point;
 
 use std::env;
 use std::sync::OnceLock;
+
+pub use point::{Point, point};
 
 /// Names the fault of this process.
 pub const VARIABLE: &str = "ELASTICKV_PLANTED_FAULT";

@@ -3,7 +3,7 @@
 //! Each client is a thread with one connection at a time. It mixes
 //!
 //! * *inserts* of keys that nobody else uses, so that every acknowledged one can be looked up afterwards,
-//! * reads and writes of a few *registers* that all clients share, kept as histories for [`crate::linear`],
+//! * reads and writes of a few *registers* that all clients share, kept as histories for [`checkers::linearizable`],
 //! * `INCR` of one *counter*: what was acknowledged ≤ its value ≤ what was sent, or something ran twice or got lost.
 //!
 //! A client whose connection breaks goes to the next gateway; what it had sent counts as unknown. So does a write that
@@ -18,10 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use checkers::history::Operation;
+use checkers::linearizable::register::{Action, Answer, RegisterOperation};
+use checkers::linearizable::{check_each, check_register};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::linear::{self, Action, Operation};
 use crate::resp::{Connection, Reply};
 
 /// Longer than a gateway repeats a request, so that its answer is seen.
@@ -163,7 +165,7 @@ pub struct Record {
     /// Acknowledged inserts: key and value.
     pub inserts: Vec<(String, String)>,
     /// Histories of the registers; 0 is "no such key".
-    pub registers: BTreeMap<String, Vec<Operation<u64>>>,
+    pub registers: BTreeMap<String, Vec<RegisterOperation<u64>>>,
     /// INCRs that were answered.
     pub counter_acknowledged: u64,
     /// INCRs that were sent.
@@ -194,10 +196,8 @@ impl Record {
 
     /// Checks the history of every register.
     pub fn check_registers(&self) -> Result<(), String> {
-        for (register, operations) in &self.registers {
-            linear::check(&0, operations).map_err(|violation| format!("{register}: {violation}"))?;
-        }
-        Ok(())
+        check_each(&self.registers, |history| check_register(&0, history))
+            .map_err(|(register, refusal)| format!("{register}: {refusal}"))
     }
 
     /// Checks the counter's bounds.
@@ -230,7 +230,7 @@ fn counter_key(name: &str) -> String {
 struct ClientRecord {
     acknowledged: u64,
     inserts: Vec<(String, String)>,
-    registers: BTreeMap<String, Vec<Operation<u64>>>,
+    registers: BTreeMap<String, Vec<RegisterOperation<u64>>>,
     counter_acknowledged: u64,
     counter_sent: u64,
     errors: Vec<(Duration, String)>,
@@ -286,9 +286,14 @@ impl Client {
                 // Nobody else writes this value, and none is 0.
                 let value = (self.number as u64 + 1) << 40 | self.sent_values;
                 let called = self.now();
-                let returned = self.ask(&["SET", &register, &value.to_string()]).map(|_| self.now());
-                self.note(register, Operation { called, returned, action: Action::Write(value) });
-                returned.is_some()
+                let good = self.ask(&["SET", &register, &value.to_string()]).is_some();
+                let (process, action) = (self.number as u64, Action::Write(value));
+                let operation = match good {
+                    true => Operation::ok(process, called..=self.now(), action, Answer::Done),
+                    false => Operation::unknown(process, called.., action),
+                };
+                self.note(register, operation);
+                good
             }
             7..=8 => {
                 let register = self.some_register();
@@ -299,8 +304,8 @@ impl Client {
                     // What is no number was written by nobody, which the checker then finds.
                     other => other.text().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX),
                 };
-                let returned = Some(self.now());
-                self.note(register, Operation { called, returned, action: Action::Read(value) });
+                let span = called..=self.now();
+                self.note(register, Operation::ok(self.number as u64, span, Action::Read, Answer::Value(value)));
                 true
             }
             _ => {
@@ -316,7 +321,7 @@ impl Client {
         format!("{}:register:{}", self.options.name, self.random.random_range(0..self.options.registers))
     }
 
-    fn note(&mut self, register: String, operation: Operation<u64>) {
+    fn note(&mut self, register: String, operation: RegisterOperation<u64>) {
         self.record.registers.entry(register).or_default().push(operation);
     }
 

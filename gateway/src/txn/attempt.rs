@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use commands::Outcome;
 use keyspace::{TransactionId, Version};
+use planted::Point;
 use proto::{Participant, TransactionState, TransactionStatus};
 use tokio::task::AbortHandle;
 
@@ -145,6 +146,7 @@ impl Attempt {
             let commit = self.transaction.commit(participants, vec![anchor.clone()], &outcomes);
             answer = self.context.router.ask_anchor(commit).await;
         }
+        planted::point(Point::Decided);
         let status = match answer {
             Ok(status) => Some(status),
             Err(error) => {
@@ -218,6 +220,7 @@ impl Attempt {
             (self.context.clone(), self.transaction.clone(), status.committed_at);
         tokio::spawn(async move {
             if resolve_all(&context, &transaction, committed_at, participants).await {
+                planted::point(Point::Resolved);
                 // If this is not answered, the record stays a while longer: no harm.
                 let _ = context.router.step(transaction.forget()).await;
             }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use commands::Outcome;
 use keyspace::{KeyRange, RouteMap};
+use planted::Point;
 
 use super::attempt::{Attempt, Context, Ending};
 use super::shape::{self, Shape, Share};
@@ -95,11 +96,14 @@ pub(super) async fn run(context: &Context, work: &Arc<Work>, purpose: Purpose) -
                 attempt.abandon();
                 return Ok(outcomes);
             }
-            Ok(Ready::ToCommit(outcomes)) => match attempt.commit(outcomes).await {
-                Ending::Committed(outcomes) => return Ok(outcomes),
-                Ending::Aborted(aborted) => (aborted, Refusal::Router(RouterError::Ended)),
-                Ending::Undecided => return Err(RouterError::OutcomeUnknown.into()),
-            },
+            Ok(Ready::ToCommit(outcomes)) => {
+                planted::point(Point::Prepared);
+                match attempt.commit(outcomes).await {
+                    Ending::Committed(outcomes) => return Ok(outcomes),
+                    Ending::Aborted(aborted) => (aborted, Refusal::Router(RouterError::Ended)),
+                    Ending::Undecided => return Err(RouterError::OutcomeUnknown.into()),
+                }
+            }
             Err(refusal) => match attempt.abort().await {
                 Ending::Aborted(aborted) => (aborted, refusal),
                 Ending::Committed(outcomes) if outcomes.len() == work.parts.len() => return Ok(outcomes),
@@ -225,6 +229,7 @@ async fn ship_in_order(
     for run in &runs {
         let prewrite = Prewrite { waits: true, ..prewrite_of(work, run) };
         outcomes.extend(attempt.prewrite(vec![prewrite]).await.map_err(watched)?);
+        planted::point(Point::RunPrepared);
     }
     let parts = runs.into_iter().map(|run| run.parts);
     Ok(Ready::ToCommit(shape::merge(parts.zip(outcomes), work.parts.len())))

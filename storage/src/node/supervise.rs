@@ -128,7 +128,11 @@ fn report_metrics(replica: &Replica) {
         .set(metrics.last_log_index.unwrap_or_default() as f64);
     gauge!("storage_raft_applied_index", "group" => group.clone()).set(index(metrics.last_applied));
     gauge!("storage_raft_purged_index", "group" => group.clone()).set(index(metrics.purged));
-    gauge!("storage_raft_log_bytes", "group" => group).set(replica.log.log_bytes() as f64);
+    gauge!("storage_raft_log_bytes", "group" => group.clone()).set(replica.log.log_bytes() as f64);
+    match replica.views.open() {
+        Ok(view) => gauge!("storage_locks_held", "group" => group).set(view.head.locks_held as f64),
+        Err(error) => tracing::error!(group = replica.group.0, %error, "the replica's state cannot be read"),
+    }
 }
 
 /// Hands all leaderships to other nodes and waits for the new leaders.

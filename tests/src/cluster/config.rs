@@ -39,6 +39,8 @@ pub(super) struct Storage {
     pub metrics: SocketAddr,
     pub data: PathBuf,
     pub placement: SocketAddr,
+    /// Where others find it.
+    pub advertise: SocketAddr,
     /// Tables to append.
     pub more: String,
 }
@@ -49,12 +51,14 @@ impl Storage {
         struct File<'a> {
             listen: SocketAddr,
             metrics: SocketAddr,
+            advertise: SocketAddr,
             data_dir: &'a PathBuf,
             placement: Vec<String>,
         }
-        let Self { listen, metrics, data, placement, more } = self;
+        let Self { listen, metrics, data, placement, advertise, more } = self;
         let placement = vec![format!("http://{placement}")];
-        let file = write(&File { listen: *listen, metrics: *metrics, data_dir: data, placement });
+        let file =
+            write(&File { listen: *listen, metrics: *metrics, advertise: *advertise, data_dir: data, placement });
         format!("{file}\n{more}")
     }
 }

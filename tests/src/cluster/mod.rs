@@ -24,17 +24,23 @@ use std::time::{Duration, Instant};
 use proto::wire::cluster_client::ClusterClient;
 use proto::wire::distribution_client::DistributionClient;
 use proto::wire::replicas_client::ReplicasClient;
-use proto::wire::{GroupStatus, GroupsRequest, NodeStatus, NodesRequest, TransferLeaderRequest};
+use proto::wire::{
+    GetRouteRequest, GroupStatus, GroupsRequest, ListRoutesRequest, NodeStatus, NodesRequest, SplitRangeRequest,
+    TransferLeaderRequest,
+};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
 pub use self::process::Process;
 use crate::http;
+use crate::network::{Member, Network};
 use crate::resp::{Connection, Reply};
 
 /// A start on a busy machine takes a few seconds; this only ends a start that hangs.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
+/// For what the test itself asks of the placement or a node.
+const OPERATOR_PATIENCE: Duration = Duration::from_secs(20);
 /// Enough keys that every group owns some: slots are spread evenly.
 const PROBE_KEYS: usize = 64;
 
@@ -47,6 +53,7 @@ pub struct ClusterBuilder {
     storage_tables: String,
     data_directory: Option<(usize, PathBuf)>,
     directory: PathBuf,
+    proxied: bool,
 }
 
 impl ClusterBuilder {
@@ -86,6 +93,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// Puts a [`Network`] with faults on demand between the processes.
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
     /// Starts everything and waits until it serves.
     pub fn start(self) -> Cluster {
         let mut cluster = self.prepare();
@@ -108,6 +121,9 @@ impl ClusterBuilder {
             nodes: self.nodes,
         };
         let placement_address = placement_config.listen;
+        let network = self.proxied.then(Network::new);
+        let found_at = |member, listen| network.as_ref().map_or(listen, |network| network.front(member, listen));
+        let placement_found_at = found_at(Member::Placement, placement_address);
         let placement = process(&root, "placement", "placement", &["serve"], &placement_config.to_toml());
         let nodes = (0..self.nodes)
             .map(|index| {
@@ -115,16 +131,18 @@ impl ClusterBuilder {
                     Some((node, directory)) if *node == index => directory.clone(),
                     _ => root.join(format!("node-{}", index + 1)),
                 };
+                let listen = ports::free_address();
                 let config = config::Storage {
-                    listen: ports::free_address(),
+                    listen,
+                    advertise: found_at(Member::Node(index), listen),
                     metrics: ports::free_address(),
                     data: data.clone(),
-                    placement: placement_address,
+                    placement: placement_found_at,
                     more: self.storage_tables.clone(),
                 };
                 let name = format!("node-{}", index + 1);
                 let process = process(&root, &name, "elastickv-storage", &[], &config.to_toml());
-                Node { process, address: config.listen, metrics: config.metrics, data }
+                Node { process, address: listen, advertised: config.advertise, metrics: config.metrics, data }
             })
             .collect();
         let gateways = (0..self.gateways)
@@ -134,7 +152,7 @@ impl ClusterBuilder {
                     dynamo: ports::free_address(),
                     grpc: ports::free_address(),
                     metrics: ports::free_address(),
-                    placement: placement_address,
+                    placement: placement_found_at,
                 };
                 let name = format!("gateway-{}", index + 1);
                 let process = process(&root, &name, "elastickv-gateway", &[], &config.to_toml());
@@ -147,7 +165,16 @@ impl ClusterBuilder {
             .enable_all()
             .build()
             .expect("a runtime can be built");
-        Cluster { placement, nodes, gateways, placement_address, runtime, directory: Some(directory), _lock: lock }
+        let directory = Some(directory);
+        let mut cluster =
+            Cluster { placement, nodes, gateways, placement_address, network, runtime, directory, _lock: lock };
+        for member in cluster.members() {
+            let shown_id = cluster.process(member).shown_id();
+            if let Some(network) = &cluster.network {
+                network.admit(member, shown_id);
+            }
+        }
+        cluster
     }
 }
 
@@ -158,6 +185,8 @@ pub struct Node {
     pub process: Process,
     /// gRPC of the storage tier.
     pub address: SocketAddr,
+    /// Where the others find it: a proxy's address, or the same.
+    pub advertised: SocketAddr,
     /// Metrics and health.
     pub metrics: SocketAddr,
     /// Its data directory.
@@ -198,6 +227,7 @@ pub struct Cluster {
     pub gateways: Vec<Gateway>,
     /// gRPC of the placement.
     pub placement_address: SocketAddr,
+    network: Option<Network>,
     runtime: tokio::runtime::Runtime,
     directory: Option<TempDir>,
     _lock: File,
@@ -208,7 +238,15 @@ impl Cluster {
     pub fn builder() -> ClusterBuilder {
         let directory = std::env::temp_dir();
         let storage_tables = String::new();
-        ClusterBuilder { nodes: 3, groups: 3, gateways: 1, storage_tables, data_directory: None, directory }
+        ClusterBuilder {
+            nodes: 3,
+            groups: 3,
+            gateways: 1,
+            storage_tables,
+            data_directory: None,
+            directory,
+            proxied: false,
+        }
     }
 
     /// Redis of the first gateway.
@@ -219,6 +257,53 @@ impl Cluster {
     /// Redis of every gateway.
     pub fn all_redis(&self) -> Vec<SocketAddr> {
         self.gateways.iter().map(|gateway| gateway.redis).collect()
+    }
+
+    /// Every process.
+    pub fn members(&self) -> Vec<Member> {
+        let nodes = (0..self.nodes.len()).map(Member::Node);
+        let gateways = (0..self.gateways.len()).map(Member::Gateway);
+        std::iter::once(Member::Placement).chain(nodes).chain(gateways).collect()
+    }
+
+    /// The process of a member.
+    pub fn process(&mut self, member: Member) -> &mut Process {
+        match member {
+            Member::Placement => &mut self.placement,
+            Member::Node(index) => &mut self.nodes[index].process,
+            Member::Gateway(index) => &mut self.gateways[index].process,
+        }
+    }
+
+    /// The network between the processes.
+    ///
+    /// # Panics
+    /// If the cluster was not built with [`ClusterBuilder::proxied`].
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("the cluster is proxied")
+    }
+
+    /// Locks of transactions that are held now, as the leaders see it; up to a second old.
+    pub fn locks_held(&self) -> f64 {
+        self.nodes.iter().map(|node| node.metric("storage_locks_held")).sum()
+    }
+
+    /// Splits the range that holds a hash slot of Redis before it, as an operator would.
+    pub fn split_at_slot(&self, slot: u32) -> Result<(), tonic::Status> {
+        let key = bytes::Bytes::from(format!("redis:slot:{slot}"));
+        self.block_on(async {
+            let unavailable = |error: tonic::transport::Error| tonic::Status::unavailable(error.to_string());
+            let channel = endpoint(self.placement_address).connect().await.map_err(unavailable)?;
+            let mut distribution = DistributionClient::new(channel);
+            let version = distribution.list_routes(ListRoutesRequest {}).await?.into_inner().catalog_version;
+            let route = distribution.get_route(GetRouteRequest { key: key.clone() }).await?.into_inner();
+            let route_id = route.route.unwrap_or_default().route_id;
+            let request = SplitRangeRequest { expected_catalog_version: version, route_id, split_key: key.clone() };
+            let response = distribution.split_range(request).await?.into_inner();
+            let (left, right) = (response.left.unwrap_or_default(), response.right.unwrap_or_default());
+            assert_eq!((left.end, right.start), (key.clone(), key), "the halves meet where they were asked to");
+            Ok(())
+        })
     }
 
     /// Starts what does not run, in no particular order: each process waits for the others itself.
@@ -250,6 +335,12 @@ impl Cluster {
         begin.elapsed()
     }
 
+    /// Whether keys all over the keyspace can be written and read through every gateway now, and if not, why.
+    pub fn serves(&mut self) -> Result<(), String> {
+        self.assert_running();
+        self.all_redis().into_iter().try_for_each(probe)
+    }
+
     /// Groups as the placement knows them.
     pub fn groups(&self) -> Vec<GroupStatus> {
         self.block_on(async {
@@ -270,7 +361,7 @@ impl Cluster {
     pub fn leader_index(&self, group_id: u64) -> Option<usize> {
         let group = self.groups().into_iter().find(|group| group.group_id == group_id)?;
         let node = self.node_statuses().into_iter().find(|node| node.node_id == group.leader_node_id)?;
-        self.nodes.iter().position(|candidate| candidate.address.to_string() == node.address)
+        self.nodes.iter().position(|candidate| candidate.advertised.to_string() == node.address)
     }
 
     /// Waits until all nodes report and every member of every group holds what its leader had applied at the beginning.
@@ -293,9 +384,19 @@ impl Cluster {
 
     /// Makes one node lead every group.
     pub fn lead_everything_from(&self, node: usize, timeout: Duration) {
+        self.move_leaders(|_| true, node, timeout);
+    }
+
+    /// Makes one node lead one group.
+    pub fn move_leader(&self, group_id: u64, node: usize, timeout: Duration) {
+        self.move_leaders(|group| group.group_id == group_id, node, timeout);
+    }
+
+    fn move_leaders(&self, which: impl Fn(&GroupStatus) -> bool, node: usize, timeout: Duration) {
         let node_id = self.node_id(node);
         self.wait_for("leaders to move", timeout, |cluster| {
-            let groups = cluster.groups();
+            let mut groups = cluster.groups();
+            groups.retain(|group| which(group));
             for group in groups.iter().filter(|group| group.leader_node_id != node_id) {
                 let Some(leader) = cluster.leader_index(group.group_id) else { continue };
                 let Some(member) = group.members.iter().find(|member| member.node_id == node_id) else { continue };
@@ -313,7 +414,7 @@ impl Cluster {
 
     /// The id that the placement has given to a node.
     pub fn node_id(&self, node: usize) -> u64 {
-        let address = self.nodes[node].address.to_string();
+        let address = self.nodes[node].advertised.to_string();
         let status = self.node_statuses().into_iter().find(|status| status.address == address);
         status.unwrap_or_else(|| panic!("the placement does not know {address}")).node_id
     }
@@ -379,9 +480,13 @@ fn metric(address: SocketAddr, name: &str) -> f64 {
     page.lines().filter(of_name).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
 }
 
-async fn connect(address: SocketAddr) -> Channel {
+fn endpoint(address: SocketAddr) -> tonic::transport::Endpoint {
     let endpoint = Channel::from_shared(format!("http://{address}")).expect("an address is a valid authority");
-    endpoint.connect().await.unwrap_or_else(|error| panic!("{address} does not accept connections: {error}"))
+    endpoint.connect_timeout(OPERATOR_PATIENCE).timeout(OPERATOR_PATIENCE)
+}
+
+async fn connect(address: SocketAddr) -> Channel {
+    endpoint(address).connect().await.unwrap_or_else(|error| panic!("{address} does not accept connections: {error}"))
 }
 
 /// Writes the configuration of one process and describes how to run it.

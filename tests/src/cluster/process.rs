@@ -7,6 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,14 +25,36 @@ pub struct Process {
     program: PathBuf,
     arguments: Vec<String>,
     log: PathBuf,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
+    /// The id while it runs, else 0; for others that look on.
+    shown_id: Arc<AtomicU32>,
     paused: bool,
 }
 
 impl Process {
     /// Describes a process; nothing runs yet.
     pub fn new(name: impl Into<String>, program: PathBuf, arguments: Vec<String>, log: PathBuf) -> Self {
-        Self { name: name.into(), program, arguments, log, child: None, paused: false }
+        Self {
+            name: name.into(),
+            program,
+            arguments,
+            log,
+            environment: Vec::new(),
+            child: None,
+            shown_id: Arc::default(),
+            paused: false,
+        }
+    }
+
+    /// Variables of its environment, beside those of the test; from the next start on.
+    pub fn set_environment(&mut self, variables: &[(&str, &str)]) {
+        self.environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    }
+
+    /// Always tells the process id, or 0 while it does not run.
+    pub fn shown_id(&self) -> Arc<AtomicU32> {
+        self.shown_id.clone()
     }
 
     /// Starts it. Its output goes to the end of its log.
@@ -40,11 +64,13 @@ impl Process {
         let error_log = log.try_clone().expect("a file handle can be cloned");
         let child = Command::new(&self.program)
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(error_log)
             .spawn()
             .unwrap_or_else(|error| panic!("{} does not start: {error}", self.program.display()));
+        self.shown_id.store(child.id(), Ordering::SeqCst);
         self.child = Some(child);
     }
 
@@ -66,6 +92,7 @@ impl Process {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("a child can be killed");
             child.wait().expect("a child can be waited for");
+            self.shown_id.store(0, Ordering::SeqCst);
             self.paused = false;
         }
     }
@@ -88,6 +115,7 @@ impl Process {
         loop {
             if let Some(status) = child.try_wait().expect("a child can be asked") {
                 self.child = None;
+                self.shown_id.store(0, Ordering::SeqCst);
                 return status;
             }
             assert!(begin.elapsed() < timeout, "{} did not end within {timeout:?}", self.name);
