@@ -8,11 +8,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use planted::Fault;
 
 use crate::report::{Report, Totals};
-
-/// Names the deliberate fault that the storage of a run has.
-pub const PLANT_VARIABLE: &str = "ELASTICKV_PLANT";
 
 /// Lines of a dead process's last words that are shown.
 const LAST_WORDS: usize = 30;
@@ -29,7 +27,7 @@ pub struct Order {
     /// Nothing is begun any more behind this time.
     pub longest: Option<Duration>,
     /// A deliberate fault.
-    pub plant: Option<String>,
+    pub plant: Option<Fault>,
 }
 
 /// A seed that failed.
@@ -51,8 +49,8 @@ pub struct Outcome {
 }
 
 /// The command that replays a seed.
-pub fn replay(seed: u64, plant: Option<&str>) -> String {
-    let plant = plant.map_or_else(String::new, |plant| format!(" --plant {plant}"));
+pub fn replay(seed: u64, plant: Option<Fault>) -> String {
+    let plant = plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name()));
     format!("cargo run --package simulation -- run --seed {seed}{plant}")
 }
 
@@ -72,7 +70,7 @@ pub fn run(order: &Order, mut each: impl FnMut(&Result<Report, Failure>)) -> io:
                 while order.longest.is_none_or(|longest| begun.elapsed() < longest) {
                     let Some(seed) = waiting.lock().pop_front() else { return };
                     // Whoever counts is there until the last one has ended.
-                    let _ = done.send(run_one(&order.program, seed, order.plant.as_deref()));
+                    let _ = done.send(run_one(&order.program, seed, order.plant));
                 }
             });
         }
@@ -90,13 +88,26 @@ pub fn run(order: &Order, mut each: impl FnMut(&Result<Report, Failure>)) -> io:
 }
 
 /// A process for one seed. The outer error: it cannot be started.
-pub fn run_one(program: &Path, seed: u64, plant: Option<&str>) -> io::Result<Result<Report, Failure>> {
+pub fn run_one(program: &Path, seed: u64, plant: Option<Fault>) -> io::Result<Result<Report, Failure>> {
     let mut command = Command::new(program);
     command.args(["one", "--seed", &seed.to_string()]).stdin(Stdio::null());
     if let Some(plant) = plant {
-        command.env(PLANT_VARIABLE, plant);
+        command.env(planted::VARIABLE, plant.name());
     }
     Ok(read(seed, &command.output()?))
+}
+
+/// The first of the seeds that catches a deliberate fault.
+///
+/// # Errors
+/// If the program cannot be started.
+pub fn first_caught(program: &Path, fault: Fault, seeds: impl IntoIterator<Item = u64>) -> io::Result<Option<Failure>> {
+    for seed in seeds {
+        if let Err(failure) = run_one(program, seed, Some(fault))? {
+            return Ok(Some(failure));
+        }
+    }
+    Ok(None)
 }
 
 fn read(seed: u64, output: &Output) -> Result<Report, Failure> {

@@ -29,7 +29,7 @@ const CRATE_EDGES: [(&str, &[&str]); 13] = [
     ("demo", &["keyspace", "proto", "monitoring", "storage", "gateway", "placement"]),
     ("checkers", &[]),
     ("model", &[]),
-    ("simulation", &["keyspace", "proto", "commands", "storage", "gateway", "placement", "checkers"]),
+    ("simulation", &["keyspace", "proto", "commands", "storage", "gateway", "placement", "planted", "checkers"]),
     (
         "tests",
         &[

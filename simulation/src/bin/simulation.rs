@@ -1,9 +1,13 @@
 //! `simulation run`: the cluster in a simulation, over one seed or many.
 
+use std::ops::Range;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use parking_lot::Mutex;
+use planted::Fault;
 use simulation::many::{self, Failure, Order};
 use simulation::report::{Report, Totals};
 use tracing_subscriber::EnvFilter;
@@ -34,9 +38,24 @@ enum Task {
         /// Begin nothing any more after so many minutes.
         #[arg(long)]
         minutes: Option<u64>,
-        /// A deliberate fault that the runs must find.
-        #[arg(long)]
-        plant: Option<String>,
+        /// A deliberate fault that the runs must find, by its name in `planted/src/lib.rs`.
+        #[arg(long, value_parser = fault)]
+        plant: Option<Fault>,
+    },
+    /// Looks for the first seed that catches each deliberate fault.
+    Faults {
+        /// Give a fault up after so many seeds.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        /// The first of them.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// So many faults at a time.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// These alone.
+        #[arg(long, value_parser = fault)]
+        only: Vec<Fault>,
     },
     /// Runs one seed in this process and prints its report as JSON. ELASTICKV_LOG shows what happens.
     One {
@@ -55,6 +74,10 @@ fn main() -> ExitCode {
             let longest = minutes.map(|minutes| Duration::from_secs(minutes * 60));
             let seeds = (first..=u64::MAX).take(usize::try_from(seeds).unwrap_or(usize::MAX)).collect();
             run(&Order { program, seeds, jobs, longest, plant })
+        }
+        Task::Faults { seeds, from, jobs, only } => {
+            let faults = if only.is_empty() { Fault::ALL.to_vec() } else { only };
+            find_faults(&faults, from..from.saturating_add(seeds), jobs)
         }
     }
 }
@@ -77,7 +100,7 @@ fn run(order: &Order) -> ExitCode {
             }
         }
         Err(Failure { seed, what }) => {
-            println!("seed {seed} FAILED; again: {}", many::replay(*seed, order.plant.as_deref()));
+            println!("seed {seed} FAILED; again: {}", many::replay(*seed, order.plant));
             for what in what {
                 println!("  {}", what.replace('\n', "\n  "));
             }
@@ -94,6 +117,41 @@ fn run(order: &Order) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn fault(name: &str) -> Result<Fault, String> {
+    let names = || Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", ");
+    planted::by_name(name).ok_or_else(|| format!("no such fault; there are {}", names()))
+}
+
+/// Prints a line for each fault: the seed that catches it, and how.
+fn find_faults(faults: &[Fault], seeds: Range<u64>, jobs: usize) -> ExitCode {
+    let program = std::env::current_exe().expect("this program is somewhere");
+    let (waiting, missed) = (Mutex::new(faults.iter()), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let Some(fault) = waiting.lock().next().copied() else { return };
+                    match many::first_caught(&program, fault, seeds.clone()) {
+                        Ok(Some(Failure { seed, what })) => {
+                            let first = what.first().map_or("", |what| what.lines().next_back().unwrap_or_default());
+                            println!("{} | seed {seed} | {first}", fault.name());
+                        }
+                        Ok(None) => {
+                            missed.fetch_add(1, Ordering::Relaxed);
+                            println!("{} | not caught by seeds {seeds:?}", fault.name());
+                        }
+                        Err(error) => {
+                            missed.fetch_add(1, Ordering::Relaxed);
+                            println!("{} | cannot run: {error}", fault.name());
+                        }
+                    }
+                }
+            });
+        }
+    });
+    if missed.into_inner() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn one(seed: u64) -> ExitCode {
