@@ -52,8 +52,8 @@ macro_rules! faults {
 faults! {
     NoDedup = "no-dedup": "a repeated request is executed again",
     ChainCheckOff = "chain-check-off": "one batch of a pipeline gets lost, and what was evaluated on it is applied",
-    NoCheckOfP = "no-check-of-p": "Resolve turns a lock into data whatever version it was prepared at",
-    NoReadCheck = "no-read-check": "a reply without effect leaves without proof of leadership",
+    NoCheckOfP = "no-check-of-p": "prewrites come a second time, late, and Resolve makes data of a lock whatever its p",
+    NoReadCheck = "no-read-check": "reads, and replies without effect, leave without proof of leadership",
     ScanRaisesInMemory = "scan-raises-in-memory": "a scan at R is answered before e = R is replicated",
     CollectAtForget = "collect-at-forget": "the record of a transaction goes at Forget, not behind the floor",
     ResolveKeepsClock = "resolve-keeps-clock": "Resolve does not raise the clock of its group to c",

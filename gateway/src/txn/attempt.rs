@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use commands::Outcome;
 use keyspace::{TransactionId, Version};
-use planted::Point;
+use planted::{Fault, Point};
 use proto::{Participant, TransactionState, TransactionStatus};
 use tokio::task::AbortHandle;
 
@@ -44,6 +44,8 @@ pub(super) struct Attempt {
     locks: BTreeMap<Bytes, Option<Version>>,
     /// A record may exist at the anchor.
     begun: bool,
+    /// For the planted faults alone: prewrites that will come a second time.
+    repeated: Vec<Prewrite>,
     heartbeat: AbortHandle,
 }
 
@@ -73,7 +75,7 @@ impl Attempt {
 
     fn of(context: Context, transaction: Transaction) -> Self {
         let heartbeat = tokio::spawn(beat(context.router.clone(), transaction.clone())).abort_handle();
-        Self { context, transaction, locks: BTreeMap::new(), begun: false, heartbeat }
+        Self { context, transaction, locks: BTreeMap::new(), begun: false, repeated: Vec::new(), heartbeat }
     }
 
     pub(super) fn id(&self) -> TransactionId {
@@ -99,6 +101,9 @@ impl Attempt {
             self.locks.entry(unit.clone()).or_insert(None);
         }
         self.begun = true;
+        if planted::is_on(Fault::NoCheckOfP) {
+            self.repeated.extend(prewrites.iter().cloned());
+        }
         let steps = prewrites.into_iter().map(|prewrite| self.transaction.prewrite(prewrite)).collect();
         let answers = self.context.router.steps(steps).await;
         let mut outcomes = Vec::with_capacity(answers.len());
@@ -215,11 +220,13 @@ impl Attempt {
     /// `resolved`, sorted: locks that ended with the decision.
     fn committed(self, status: &TransactionStatus, resolved: &[Bytes], outcomes: Vec<Outcome>) -> Ending {
         let mut participants = self.participants().unwrap_or_default();
+        let repeated = self.repeated.clone();
         participants.retain(|participant| resolved.binary_search(&participant.unit).is_err());
         let (context, transaction, committed_at) =
             (self.context.clone(), self.transaction.clone(), status.committed_at);
         tokio::spawn(async move {
             if resolve_all(&context, &transaction, committed_at, participants).await {
+                repeat(&context, &transaction, repeated).await;
                 planted::point(Point::Resolved);
                 // If this is not answered, the record stays a while longer: no harm.
                 let _ = context.router.step(transaction.forget()).await;
@@ -256,6 +263,15 @@ impl Aborted {
         let participant = |unit| Participant { unit, prepared: Version::MIN };
         let participants = self.locks.into_iter().map(participant).collect();
         resolve_all(&self.context, &self.transaction, None, participants).await;
+    }
+}
+
+/// What a network may do to a prewrite: it arrives again when everything is over. For the planted faults.
+async fn repeat(context: &Context, transaction: &Transaction, prewrites: Vec<Prewrite>) {
+    if !prewrites.is_empty() {
+        let steps = prewrites.into_iter().map(|prewrite| transaction.prewrite(prewrite)).collect();
+        context.router.steps(steps).await;
+        tokio::time::sleep(RESOLVE_PATIENCE / 10).await;
     }
 }
 
