@@ -197,7 +197,7 @@ fn redis_value(value: wire::RedisValue, depth: usize) -> Result<Value, RouterErr
 }
 
 fn in_pairs(items: Vec<Value>) -> Result<Vec<(Value, Value)>, RouterError> {
-    if items.len() % 2 != 0 {
+    if !items.len().is_multiple_of(2) {
         return Err(junk("one of a pair is missing"));
     }
     let mut items = items.into_iter();

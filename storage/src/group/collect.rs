@@ -183,9 +183,8 @@ impl Found {
     /// All versions of a key were looked at.
     fn close(&mut self, key: Key) {
         let Key { key, above, shown, shows_nothing, mut garbage } = key;
-        let kept = usize::from(shown.is_some() && !shows_nothing);
-        // What stands above S shadows the rest as soon as S has passed it; a lone tombstone goes then, too.
-        self.ripens |= above > 0 && above + kept > 1 || above > 0 && kept == 0;
+        // What stands above S shadows the rest as soon as S has passed it, or is a tombstone that goes then.
+        self.ripens |= above > 0;
         garbage.extend(shown.filter(|_| shows_nothing));
         if !garbage.is_empty() {
             self.versions += garbage.len();
