@@ -11,7 +11,8 @@ use std::error::Error;
 use bytes::Bytes;
 use commands::redis::cursor::to_cursor;
 use commands::redis::{
-    DatabaseRequest, Invocation, Place, Span, SpanOutcome, SpanPart, Value, database, resolve, run, run_span, writes,
+    DatabaseRequest, Invocation, Place, Span, SpanOutcome, SpanPart, Value, database, format_double, resolve, run,
+    run_span, writes,
 };
 use commands::testing::{MemoryView, ready};
 use goldenscript::{Argument, Command, Context};
@@ -105,7 +106,14 @@ fn text(value: &Value) -> String {
         Value::Integer(number) => number.to_string(),
         Value::Bulk(bytes) => format!("\"{}\"", bytes.escape_ascii()),
         Value::Null | Value::NullArray => "nil".to_owned(),
+        Value::Double(number) => format_double(*number),
+        Value::Decimal(digits) => digits.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(", ")),
+        Value::Set(items) => format!("{{{}}}", items.iter().map(text).collect::<Vec<_>>().join(", ")),
+        Value::Map(pairs) | Value::Pairs(pairs) => {
+            let pairs = pairs.iter().map(|(key, value)| format!("{}: {}", text(key), text(value)));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+        }
         other => format!("{other:?}"),
     }
 }
@@ -134,6 +142,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    bits_and_sketches
     conditions_of_expire
     copies
     counters
@@ -141,10 +150,16 @@ scenarios! {
     expiry
     floats
     getex
+    hashes
+    lists
+    places
     refusals
     renames
     scan
     set_options
+    sets
     several_keys
+    sorted_sets
+    subsequences
     substrings
 }

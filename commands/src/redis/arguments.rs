@@ -108,6 +108,13 @@ pub(super) const fn second_key(name: &'static str) -> Argument {
     argument
 }
 
+/// A key of a third kind.
+pub(super) const fn third_key(name: &'static str) -> Argument {
+    let mut argument = key(name);
+    argument.key_spec = 2;
+    argument
+}
+
 pub(super) const fn string(name: &'static str) -> Argument {
     Argument::new(name, Kind::String)
 }

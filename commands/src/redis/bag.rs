@@ -304,3 +304,93 @@ fn hash_of(element: &[u8]) -> u64 {
 fn name_of(element: &Bytes) -> Bytes {
     element.slice(HASH_LEN.min(element.len())..)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{MemoryView, ready};
+
+    fn bag_of(view: &mut MemoryView, names: impl Iterator<Item = String>) -> Bag {
+        let mut database = Database { db: 0, view };
+        let mut bag = database.new_bag(Kind::Set, &Bytes::from("key"));
+        names.for_each(|name| bag.write(database.view, name.as_bytes(), Bytes::new(), false));
+        bag
+    }
+
+    #[test]
+    fn every_name_is_equally_likely() {
+        let mut view = MemoryView::default();
+        let bag = bag_of(&mut view, (0..1_000).map(|number| number.to_string()));
+        let mut picked: BTreeMap<Bytes, f64> = BTreeMap::new();
+        view.take_accesses();
+        for _ in 0..20_000 {
+            *picked.entry(ready(bag.pick(&mut view)).unwrap().0).or_default() += 1.0;
+        }
+        assert!(view.take_accesses().scanned / 20_000 < 60);
+        // 20 of each are expected. Chi-square with 999 degrees of freedom: mean 999, standard deviation 45.
+        let unpicked = (1_000 - picked.len()) as f64 * 20.0;
+        let chi_square = unpicked + picked.values().map(|count| (count - 20.0).powi(2) / 20.0).sum::<f64>();
+        assert!((800.0..1_200.0).contains(&chi_square), "{chi_square}");
+    }
+
+    #[test]
+    fn names_of_one_hash_are_picked_all_the_same() {
+        // All in one of very many windows: as if somebody had chosen them so.
+        let mut view = MemoryView::default();
+        let mut bag = bag_of(&mut view, std::iter::once("only".to_owned()));
+        bag.members.count = 1_000_000;
+        for _ in 0..3 {
+            assert_eq!(ready(bag.pick(&mut view)).unwrap().0, "only");
+        }
+    }
+
+    #[test]
+    fn different_names_are_picked_whatever_the_number() {
+        let mut view = MemoryView::default();
+        let bag = bag_of(&mut view, (0..300).map(|number| number.to_string()));
+        for wanted in [0, 1, 20, 99, 150, 299, 300, 1_000] {
+            let picked = ready(bag.pick_some(&mut view, wanted)).unwrap();
+            let different: BTreeSet<&Bytes> = picked.iter().map(|(name, _)| name).collect();
+            assert_eq!((picked.len(), different.len() as u64), (different.len(), wanted.min(300)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_that_stays_is_listed_once(
+            stays in prop::collection::btree_set("[a-f]{1,4}", 0..200),
+            changes in prop::collection::vec(("[g-k]{1,3}", any::<bool>()), 0..200),
+            count in 1..40_usize,
+        ) {
+            let mut view = MemoryView::default();
+            let mut bag = bag_of(&mut view, stays.iter().cloned());
+            bag.members.compact = false;
+            let mut changes = changes.into_iter();
+            let (mut listed, mut cursor) = (Vec::new(), 0);
+            loop {
+                let (next, page) = ready(bag.page(&mut view, cursor, count)).unwrap();
+                prop_assert!(page.len() >= count || next == 0);
+                listed.extend(page.into_iter().map(|(name, _)| String::from_utf8(name.to_vec()).unwrap()));
+                for (name, add) in changes.by_ref().take(5) {
+                    if add {
+                        ready(bag.insert(&mut view, name.as_bytes(), Bytes::new())).unwrap();
+                    } else {
+                        ready(bag.remove(&mut view, name.as_bytes())).unwrap();
+                    }
+                }
+                cursor = next;
+                if cursor == 0 {
+                    break;
+                }
+            }
+            listed.retain(|name| stays.contains(name));
+            listed.sort();
+            prop_assert_eq!(listed, stays.into_iter().collect::<Vec<_>>());
+        }
+    }
+}

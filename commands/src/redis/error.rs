@@ -102,6 +102,59 @@ pub enum RedisError {
     /// A number of keys beyond the arguments.
     #[error("ERR Number of keys can't be greater than number of args")]
     TooManyKeysCounted,
+    /// GEOADD and its relatives: no place on the map.
+    #[error("ERR invalid longitude,latitude pair {longitude},{latitude}")]
+    NotOnTheMap {
+        /// With six digits behind the point.
+        longitude: String,
+        /// The same.
+        latitude: String,
+    },
+    /// A unit of length.
+    #[error("ERR unsupported unit provided. please use M, KM, FT, MI")]
+    NotALength,
+    /// GEOSEARCH around a member that is not there.
+    #[error("ERR could not decode requested zset member")]
+    NoSuchPlace,
+    /// GEOSEARCH: radius.
+    #[error("ERR need numeric radius")]
+    NotARadius,
+    /// GEOSEARCH: radius.
+    #[error("ERR radius cannot be negative")]
+    NegativeRadius,
+    /// GEOSEARCH: width of a box.
+    #[error("ERR need numeric width")]
+    NotAWidth,
+    /// GEOSEARCH: height of a box.
+    #[error("ERR need numeric height")]
+    NotAHeight,
+    /// GEOSEARCH: box.
+    #[error("ERR height or width cannot be negative")]
+    NegativeBox,
+    /// GEOSEARCH: COUNT.
+    #[error("ERR COUNT must be > 0")]
+    NoCount,
+    /// GEOSEARCH: ANY without COUNT.
+    #[error("ERR the ANY argument requires COUNT argument")]
+    AnyWithoutCount,
+    /// GEOSEARCH without a centre.
+    #[error("ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {command}")]
+    NoCentre {
+        /// Name of the command.
+        command: &'static str,
+    },
+    /// GEOSEARCH without a shape.
+    #[error("ERR exactly one of BYRADIUS and BYBOX can be specified for {command}")]
+    NoShape {
+        /// Name of the command.
+        command: &'static str,
+    },
+    /// Storing places with what only an answer has.
+    #[error("ERR {option} is not compatible with WITHDIST, WITHHASH and WITHCOORD options")]
+    GeoStoreWith {
+        /// What stores.
+        option: &'static str,
+    },
     /// SETBIT and its relatives: no place for a bit.
     #[error("ERR bit offset is not an integer or out of range")]
     NotABitOffset,

@@ -35,6 +35,7 @@ pub mod error;
 mod expiry;
 mod extended;
 mod generic;
+mod geo;
 pub mod glob;
 mod hash;
 mod hyperloglog;
@@ -189,6 +190,7 @@ async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Valu
             database.expire(spec.name, TimeForm::UNIX_SECONDS, &args[1], &args[2], &args[3..]).await
         }
         KeyCommand::ExpireTime => database.time_to_live(TimeForm::UNIX_SECONDS, &args[1]).await,
+        KeyCommand::Geo(command) => database.on_geo(command, spec.name, args).await,
         KeyCommand::Get => database.get(&args[1]).await,
         KeyCommand::GetDel => database.getdel(&args[1]).await,
         KeyCommand::GetEx => database.getex(&args[1], &args[2..]).await,

@@ -16,6 +16,7 @@ use super::number::parse_integer;
 mod bitmap;
 mod connection;
 mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 mod list;
@@ -65,6 +66,7 @@ pub enum KeyCommand {
     Expire,
     ExpireAt,
     ExpireTime,
+    Geo(GeoCommand),
     Get,
     GetDel,
     GetEx,
@@ -123,6 +125,22 @@ pub enum HyperLogLogCommand {
     PfAdd,
     PfCount,
     PfMerge,
+}
+
+/// A command on places on earth, kept in sorted sets.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GeoCommand {
+    GeoAdd,
+    GeoDist,
+    GeoHash,
+    GeoPos,
+    GeoRadius,
+    GeoRadiusRo,
+    GeoRadiusByMember,
+    GeoRadiusByMemberRo,
+    GeoSearch,
+    GeoSearchStore,
 }
 
 /// A command on hashes.
@@ -382,6 +400,10 @@ impl KeySpec {
         Self { begin: Begin::Index(index), find: Find::Counted, access, notes: None }
     }
 
+    const fn behind(word: &'static str, from: usize, access: &'static [&'static str]) -> Self {
+        Self { begin: Begin::Behind { word, from }, find: Find::Range { last: 0, step: 1 }, access, notes: None }
+    }
+
     const fn notes(mut self, notes: &'static str) -> Self {
         self.notes = Some(notes);
         self
@@ -563,7 +585,7 @@ impl Spec {
 }
 
 /// The groups of the table, each in alphabetical order.
-const SECTIONS: [&[Spec]; 11] = [
+const SECTIONS: [&[Spec]; 12] = [
     string::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
@@ -571,6 +593,7 @@ const SECTIONS: [&[Spec]; 11] = [
     sorted_set::COMMANDS,
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
+    geo::COMMANDS,
     generic::COMMANDS,
     transaction::COMMANDS,
     connection::COMMANDS,
@@ -692,6 +715,8 @@ mod tests {
         assert_eq!(found("client id"), Ok(vec![]));
         assert_eq!(found("zunionstore d 2 a b weights 1 2"), Ok(vec![1, 3, 4]));
         assert_eq!(found("sintercard 9 a b"), Ok(vec![2, 3]));
+        assert_eq!(found("georadius k 1 2 3 m asc store d"), Ok(vec![1, 8]));
+        assert_eq!(found("georadius k 1 2 3 m"), Ok(vec![1]));
         assert_eq!(found("sintercard x a"), Ok(vec![2]));
         assert_eq!(found("object encoding a"), Ok(vec![2]));
         assert_eq!(found("get"), Err(RedisError::WrongArity { command: "get" }));

@@ -23,6 +23,8 @@ pub enum Value {
     Array(Vec<Value>),
     /// `,1.5` in RESP3, a bulk string in RESP2.
     Double(f64),
+    /// `,1.5` in RESP3, a bulk string in RESP2: a number in digits of its own.
+    Decimal(String),
     /// `#t` in RESP3, `:1` in RESP2.
     Boolean(bool),
     /// `%1` in RESP3, a flat array in RESP2.

@@ -196,6 +196,11 @@ fn random_commands_on_bits_and_sketches() {
 }
 
 #[test]
+fn random_commands_on_places() {
+    compare_family(templates::PLACES);
+}
+
+#[test]
 fn random_commands_on_everything() {
     let families = [templates::HASHES, templates::SETS, templates::LISTS, templates::SORTED_SETS, templates::BITMAPS];
     compare_family(&families.concat());

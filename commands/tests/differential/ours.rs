@@ -106,6 +106,7 @@ fn in_resp3(value: Value) -> Value {
         Value::Pairs(pairs) => {
             Value::Array(pairs.into_iter().map(|(key, value)| Value::Array(all(vec![key, value]))).collect())
         }
+        Value::Decimal(digits) => Value::Simple(format!(",{digits}").into()),
         Value::Double(number) => Value::Simple(format!(",{}", format_double(number)).into()),
         other => other,
     }

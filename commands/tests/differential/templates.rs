@@ -61,6 +61,13 @@ const POOLS: &[(&str, &[&str])] = &[
     ("$list", &["l1", "l2", "l3"]),
     ("$zset", &["z1", "z2", "z3"]),
     ("$lex", &["y1", "y2"]),
+    ("$geo", &["g1", "g2"]),
+    (
+        "$lon",
+        &["13.361389", "15.087269", "0", "-18.2", "13.5", "2.35", "40", "181", "x"],
+    ),
+    ("$lat", &["38.115556", "37.502669", "0", "48.85", "-33.9", "38", "86", "x", "55"]),
+    ("$far", &["0", "1", "10", "200", "500", "2000", "-1", "x"]),
     ("$sketch", &["p1", "p2", "p3"]),
     ("$bit", &["0", "1", "7", "8", "13", "30", "100", "-1", "x", "268435456"]),
     ("$type", &["u8", "i8", "u1", "i1", "i64", "u63", "u64", "u0", "i5", "u13", "x"]),
@@ -216,6 +223,29 @@ pub const SORTED_SETS: &[&str] = &[
     "zrem $lex { $member }",
 ];
 
+/// Places: not at the date line, where Redis finds only those on the same side.
+pub const PLACES: &[&str] = &[
+    "geoadd $geo [ nx|xx ] [ ch ] { $lon $lat $member }",
+    "geoadd $geo { $lon $lat $member }",
+    "geoadd $geo { $lon $lat $member }",
+    "geopos $geo { $member }",
+    "geohash $geo { $member }",
+    "geodist $geo $member $member [ m|km|ft|mi|huh ]",
+    "geosearch $geo frommember|huh $member byradius $far m|km|mi asc|desc [ withdist ] [ withcoord ] [ withhash ]",
+    "geosearch $geo fromlonlat $lon $lat byradius $far km|ft asc [ count $small [ any ] ]",
+    "geosearch $geo fromlonlat $lon $lat bybox $far $far km|m asc|desc [ withdist ] [ count 2 ]",
+    "geosearch $geo fromlonlat 13 38 frommember a byradius 10 km asc",
+    "geosearch $geo byradius 10 km asc",
+    "geosearch $geo fromlonlat 13 38 asc [ any ]",
+    "geosearchstore $geo $geo fromlonlat $lon $lat byradius $far km asc [ count 2 ] [ storedist ] [ withdist ]",
+    "georadius $geo $lon $lat $far km|m asc|desc [ withdist ] [ withcoord ] [ count $small ]",
+    "georadius $geo $lon $lat $far km asc [ store $geo ] [ storedist $geo ]",
+    "georadius_ro $geo $lon $lat $far km asc [ store $geo ]",
+    "georadiusbymember|georadiusbymember_ro $geo $member $far km asc|desc [ count 2 ]",
+    "zrange $geo 0 -1 withscores",
+    "zrem $geo $member",
+];
+
 /// Strings as bits.
 pub const BITMAPS: &[&str] = &[
     "setbit $string $bit 0|1|1|2|x",
@@ -273,16 +303,21 @@ impl Generator {
     fn fill_words(&mut self, mut words: &[&str], line: &mut Line) {
         while let [word, rest @ ..] = words {
             words = rest;
-            let (closing, times) = match *word {
-                "[" => ("]", self.below(2)),
-                "{" => ("}", 1 + self.below(4)),
+            let times = match *word {
+                "[" => self.below(2),
+                "{" => 1 + self.below(4),
                 word => {
                     let word = self.one_of(word);
                     line.push(self.from_pool(word));
                     continue;
                 }
             };
-            let end = words.iter().position(|word| *word == closing).expect("brackets are closed");
+            let mut open = 1;
+            let closes = |word: &&str| {
+                open += i32::from(matches!(*word, "[" | "{")) - i32::from(matches!(*word, "]" | "}"));
+                open == 0
+            };
+            let end = words.iter().position(closes).expect("brackets are closed");
             (0..times).for_each(|_| self.fill_words(&words[..end], line));
             words = &words[end + 1..];
         }

@@ -70,6 +70,8 @@ pub(super) fn write(value: &Value, protocol: Protocol, out: &mut BytesMut) {
         }
         Value::Double(double) if resp3 => line(b',', format_double(*double).as_bytes(), out),
         Value::Double(double) => bulk(format_double(*double).as_bytes(), out),
+        Value::Decimal(digits) if resp3 => line(b',', digits.as_bytes(), out),
+        Value::Decimal(digits) => bulk(digits.as_bytes(), out),
         Value::Boolean(boolean) if resp3 => out.put_slice(if *boolean { b"#t\r\n" } else { b"#f\r\n" }),
         Value::Boolean(boolean) => header(b':', i64::from(*boolean), out),
         Value::BigNumber(digits) if resp3 => line(b'(', digits.as_bytes(), out),
@@ -150,7 +152,7 @@ mod tests {
         let map = Value::Map(vec![(Value::Bulk("k".into()), Value::Integer(-1))]);
         let verbatim = Value::Verbatim { format: "txt".into(), text: "hi".into() };
         let pairs = Value::Pairs(vec![(Value::Bulk("m".into()), Value::Double(0.5))]);
-        let cases: [(Value, &str, &str); 15] = [
+        let cases: [(Value, &str, &str); 16] = [
             (Value::OK, "+OK\r\n", "+OK\r\n"),
             (Value::Error("ERR a\r\nb".into()), "-ERR a  b\r\n", "-ERR a  b\r\n"),
             (Value::Integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
@@ -160,6 +162,7 @@ mod tests {
             (Value::Array(vec![Value::Integer(1), Value::Null]), "*2\r\n:1\r\n$-1\r\n", "*2\r\n:1\r\n_\r\n"),
             (Value::Double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n"),
             (Value::Double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
+            (Value::Decimal("0.25".into()), "$4\r\n0.25\r\n", ",0.25\r\n"),
             (Value::Boolean(true), ":1\r\n", "#t\r\n"),
             (map, "*2\r\n$1\r\nk\r\n:-1\r\n", "%1\r\n$1\r\nk\r\n:-1\r\n"),
             (pairs, "*2\r\n$1\r\nm\r\n$3\r\n0.5\r\n", "*1\r\n*2\r\n$1\r\nm\r\n,0.5\r\n"),

@@ -40,6 +40,7 @@ fn value_to_wire(value: Value) -> wire::RedisValue {
         Value::Array(values) => Kind::Array(items(values)),
         Value::NullArray => Kind::NullArray(wire::Unit {}),
         Value::Double(double) => Kind::Double(double),
+        Value::Decimal(digits) => Kind::Decimal(digits),
         Value::Boolean(boolean) => Kind::Boolean(boolean),
         Value::Map(pairs) => Kind::Map(items(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect())),
         Value::Pairs(pairs) => {

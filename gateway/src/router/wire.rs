@@ -187,6 +187,7 @@ fn redis_value(value: wire::RedisValue, depth: usize) -> Result<Value, RouterErr
         Kind::Array(values) => Value::Array(items(values)?),
         Kind::NullArray(wire::Unit {}) => Value::NullArray,
         Kind::Double(double) => Value::Double(double),
+        Kind::Decimal(digits) => Value::Decimal(digits),
         Kind::Boolean(boolean) => Value::Boolean(boolean),
         Kind::Map(values) => Value::Map(in_pairs(items(values)?)?),
         Kind::Pairs(values) => Value::Pairs(in_pairs(items(values)?)?),

@@ -40,6 +40,7 @@ fn redis_value(value: redis::Value) -> wire::RedisValue {
         Value::NullArray => Kind::NullArray(wire::Unit {}),
         Value::Array(items) => Kind::Array(values(items)),
         Value::Double(number) => Kind::Double(number),
+        Value::Decimal(digits) => Kind::Decimal(digits),
         Value::Boolean(truth) => Kind::Boolean(truth),
         Value::Map(pairs) => Kind::Map(values(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect())),
         Value::Pairs(pairs) => {

@@ -34,6 +34,7 @@ mod range;
 pub(super) mod score;
 
 use algebra::Operation;
+pub(super) use change::AddOptions;
 use interval::Kind;
 use score::{from_order, to_order};
 
@@ -201,6 +202,18 @@ impl SortedSet {
                 members.push(self.named(&place)?);
             }
         }
+    }
+
+    /// The members with scores from the start of a range to below its end, in order.
+    pub async fn with_scores<V: View>(
+        &self,
+        view: &mut V,
+        scores: std::ops::Range<f64>,
+    ) -> Result<Vec<Scored>, ViewError> {
+        let places = self.elements.part(super::counted::LEVELS);
+        let range = places.between(&to_order(scores.start), Some(&to_order(scores.end)));
+        let found = places.walk(range, Order::Ascending).rest(view).await?;
+        found.into_iter().map(|(place, _)| self.named(&place)).collect()
     }
 
     /// All members, in order.
