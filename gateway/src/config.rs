@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proto::Dialer;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -171,6 +172,7 @@ impl GatewayConfig {
         let address = |address: &String| address.strip_prefix("http://").unwrap_or(address).to_owned();
         RouterConfig {
             placement: self.placement.iter().map(address).collect(),
+            dialer: Dialer::default(),
             max_requests: self.limits.requests,
             max_bytes: self.limits.request_bytes,
             refused_timeout: Duration::from_millis(self.limits.refused_timeout_ms),

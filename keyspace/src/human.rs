@@ -5,6 +5,8 @@
 //! | `raw:g` | RawKV key `g` |
 //! | `redis:slot:8192` | first key of a Redis slot; `redis:slot:8192:db:3` of a database in it |
 //! | `redis:0:user:7` | Redis key `user:7` of database 0 |
+//! | `redis:meta:0:user:7` | its meta record, which holds the value of a string |
+//! | `redis:element:0:0x0123456789abcdef:name:user:7` | an element of a collection: generation, element, key |
 //! | `dynamo:orders:0x8000` | first key of a partition hash of a table; `dynamo:orders` of the table |
 //! | `dynamo:#12:0x8000` | the same, with the table's id in the place of its name |
 //! | `system:table:orders` | descriptor of a table |
@@ -12,7 +14,8 @@
 //! | `raw:` `redis:` `dynamo:` `system:` `system:table:` | first key of a language, of all table descriptors |
 //! | `0x6b6700` | any bytes |
 //!
-//! In user keys and names `\\` is a backslash and `\xHH` a byte; what is not printable text is printed so.
+//! In user keys, elements and names `\\` is a backslash and `\xHH` a byte; what is not printable text is printed so, and
+//! so is a colon in an element.
 //!
 //! [`print()`] writes a form that [`parse`] reads back to the same bytes, whatever they are. The beginning and the end
 //! of the keyspace are the empty text; which one is meant follows from where it stands.
@@ -25,7 +28,7 @@ use thiserror::Error;
 
 use crate::codec::Reader;
 use crate::ids::TableId;
-use crate::layout::{self, DYNAMO, Key, RAW, REDIS, REDIS_DATABASES, SYSTEM, SystemKey};
+use crate::layout::{self, DYNAMO, Key, RAW, REDIS, REDIS_DATABASES, RedisRecord, SYSTEM, SystemKey};
 use crate::slot::SLOTS;
 
 /// Knows the tables by name. What it does not know is written with the table's id.
@@ -171,7 +174,7 @@ fn print_redis(key: &[u8]) -> Option<String> {
         return Some("redis:".to_owned());
     }
     if !layout::is_unit_boundary(key) {
-        return None;
+        return print_redis_record(key);
     }
     let slot = reader.u16("slot").ok()?;
     if reader.rest().is_empty() {
@@ -182,6 +185,18 @@ fn print_redis(key: &[u8]) -> Option<String> {
         return Some(format!("redis:slot:{slot}:db:{db}"));
     }
     Some(format!("redis:{db}:{}", escape(&reader.bytes("user key").ok()?)))
+}
+
+fn print_redis_record(key: &[u8]) -> Option<String> {
+    let Key::Redis { db, user_key, record } = Key::decode(key).ok()? else { return None };
+    let user_key = escape(&user_key);
+    Some(match record {
+        RedisRecord::Meta => format!("redis:meta:{db}:{user_key}"),
+        RedisRecord::Element { generation, element } => {
+            let element = escape(&element).replace(':', "\\x3a");
+            format!("redis:element:{db}:0x{generation:016x}:{element}:{user_key}")
+        }
+    })
 }
 
 fn print_dynamo(rest: &[u8], tables: &dyn Tables) -> Option<String> {
@@ -207,8 +222,23 @@ fn parse_redis(rest: &str) -> Result<Vec<u8>, HumanError> {
     }
     let bad_form = || HumanError::BadForm { form: "redis", text: rest.to_owned() };
     let (first, behind) = rest.split_once(':').ok_or_else(bad_form)?;
-    if first != "slot" {
-        return Ok(layout::redis_unit(database(first)?, &unescape(behind)?));
+    match first {
+        "slot" => {}
+        "meta" => {
+            let (db, user_key) = behind.split_once(':').ok_or_else(bad_form)?;
+            return Ok(layout::redis_meta(database(db)?, &unescape(user_key)?));
+        }
+        "element" => {
+            let mut fields = behind.splitn(4, ':');
+            let mut field = || fields.next().ok_or_else(bad_form);
+            let (db, generation) = (database(field()?)?, field()?);
+            let digits = generation.strip_prefix("0x").filter(|hex| hex.len() == 16).ok_or_else(bad_form)?;
+            let generation = parse_hex(digits)?.try_into().map_err(|_| bad_form())?;
+            let record =
+                RedisRecord::Element { generation: u64::from_be_bytes(generation), element: unescape(field()?)? };
+            return Ok(Key::Redis { db, user_key: unescape(field()?)?, record }.encode());
+        }
+        _ => return Ok(layout::redis_unit(database(first)?, &unescape(behind)?)),
     }
     match behind.split_once(':') {
         None => Ok(layout::redis_slot(number("slot", behind, u32::from(SLOTS))?)),
@@ -326,7 +356,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::layout::RedisRecord;
 
     struct Orders;
 
@@ -342,7 +371,9 @@ mod tests {
 
     #[test]
     fn forms_read_and_print_as_documented() {
-        let forms: [(&str, Vec<u8>); 20] = [
+        let element = RedisRecord::Element { generation: 0x0123_4567_89AB_CDEF, element: b"a:b".to_vec() };
+        let element = Key::Redis { db: 0, user_key: b"user:7".to_vec(), record: element };
+        let forms: [(&str, Vec<u8>); 22] = [
             ("", vec![]),
             ("raw:", vec![RAW]),
             ("raw:g", layout::raw(b"g")),
@@ -356,6 +387,8 @@ mod tests {
             ("redis:slot:8192:db:3", layout::redis_slot_db(8192, 3)),
             ("redis:15:user:7", layout::redis_unit(15, b"user:7")),
             ("redis:0:", layout::redis_unit(0, b"")),
+            ("redis:meta:0:user:7", layout::redis_meta(0, b"user:7")),
+            ("redis:element:0:0x0123456789abcdef:a\\x3ab:user:7", element.encode()),
             ("dynamo:", vec![DYNAMO]),
             ("dynamo:orders", layout::dynamo_table(TableId(12))),
             ("dynamo:orders:0x8000", layout::dynamo_hash(TableId(12), 0x8000)),
@@ -377,7 +410,6 @@ mod tests {
     fn keys_that_would_read_as_another_are_printed_as_bytes() {
         assert_eq!(print(&layout::raw(b""), &NoTables), "0x6b0001");
         assert_eq!(print(&layout::table_descriptor(""), &NoTables), "0x73010001");
-        assert_eq!(print(&layout::redis_meta(0, b""), &NoTables), "0x72000000000100");
     }
 
     #[test]

@@ -100,11 +100,7 @@ impl Key {
             Key::Raw { user_key } => raw(user_key),
             Key::Redis { db, user_key, record: RedisRecord::Meta } => redis_meta(*db, user_key),
             Key::Redis { db, user_key, record: RedisRecord::Element { generation, element } } => {
-                let mut out = redis_unit(*db, user_key);
-                out.push(REDIS_ELEMENT);
-                out.extend_from_slice(&generation.to_be_bytes());
-                put_bytes(&mut out, element);
-                out
+                redis_element(&redis_elements(*db, user_key, *generation), element)
             }
             Key::Dynamo { table, partition_key, index, sort_key } => dynamo(*table, partition_key, *index, sort_key),
         }
@@ -268,6 +264,37 @@ pub fn redis_meta(db: u8, user_key: &[u8]) -> Vec<u8> {
     out
 }
 
+/// What the encoded keys of all elements of one generation of a Redis collection begin with.
+pub fn redis_elements(db: u8, user_key: &[u8], generation: u64) -> Vec<u8> {
+    let mut out = redis_unit(db, user_key);
+    out.push(REDIS_ELEMENT);
+    out.extend_from_slice(&generation.to_be_bytes());
+    out
+}
+
+/// Encoded key of an element; `elements` is what [`redis_elements`] answers.
+pub fn redis_element(elements: &[u8], element: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(elements.len() + element.len() + 8);
+    out.extend_from_slice(elements);
+    put_bytes(&mut out, element);
+    out
+}
+
+/// What [`redis_element`] was given, from its result; `elements_len` is the length of the first part.
+pub fn parse_redis_element(key: &[u8], elements_len: usize) -> Result<Vec<u8>, CodecError> {
+    let mut reader = Reader::new(key.get(elements_len..).unwrap_or_default());
+    let element = reader.bytes("element")?;
+    reader.finish()?;
+    Ok(element)
+}
+
+/// Generation of the collection that an element record belongs to; `None` for every other key.
+pub fn redis_generation(key: &[u8]) -> Option<u64> {
+    let mut reader = Reader::new(key.get(unit_len(key).ok()?..)?);
+    (redis_db(key).is_some() && reader.u8("record kind").ok()? == REDIS_ELEMENT).then_some(())?;
+    reader.u64("generation").ok()
+}
+
 /// Key of the record that stands for a whole lock unit: every change of the unit rewrites it, so its version is the
 /// unit's.
 pub fn version_key(unit: &[u8]) -> Vec<u8> {
@@ -276,6 +303,20 @@ pub fn version_key(unit: &[u8]) -> Vec<u8> {
         out.push(REDIS_META);
     }
     out
+}
+
+/// Ends the lock unit of a span.
+const SPAN: u8 = 0;
+
+/// The lock unit that stands for all Redis keys of a range. `start` is the first key of these, a boundary between units.
+/// It lies in the same range, below every other unit there but one: a key that is itself the boundary.
+pub fn span_unit(start: &[u8]) -> Vec<u8> {
+    [start, &[SPAN]].concat()
+}
+
+/// The first key of the span that a unit of [`span_unit`] stands for.
+pub fn span_start(unit: &[u8]) -> Option<&[u8]> {
+    unit.split_last().filter(|(last, _)| **last == SPAN).map(|(_, start)| start)
 }
 
 /// First possible key of a Redis slot; `slot` may be [`SLOTS`], the end of the last one.
@@ -532,11 +573,21 @@ mod tests {
                 Key::Redis { db, user_key, record } => {
                     prop_assert_eq!(redis_db(&bytes), Some(db));
                     prop_assert_eq!(version_key(unit(&bytes)), redis_meta(db, &user_key));
+                    match &record {
+                        RedisRecord::Meta => prop_assert_eq!(redis_generation(&bytes), None),
+                        RedisRecord::Element { generation, element } => {
+                            prop_assert_eq!(redis_generation(&bytes), Some(*generation));
+                            let elements = redis_elements(db, &user_key, *generation);
+                            prop_assert!(bytes.starts_with(&elements));
+                            prop_assert_eq!(parse_redis_element(&bytes, elements.len()), Ok(element.clone()));
+                        }
+                    }
                     let meta = (record == RedisRecord::Meta).then_some((db, user_key));
                     prop_assert_eq!(parse_redis_meta(&bytes), meta);
                 }
                 _ => {
                     prop_assert_eq!(redis_db(&bytes), None);
+                    prop_assert_eq!(redis_generation(&bytes), None);
                     prop_assert_eq!(parse_redis_meta(&bytes), None);
                     prop_assert_eq!(unit_len(&bytes), Ok(bytes.len()));
                     prop_assert_eq!(version_key(&bytes), bytes);

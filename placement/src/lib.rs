@@ -49,4 +49,4 @@ pub mod server;
 mod start;
 
 pub use config::{CatalogChoice, ConfigError, PlacementConfig};
-pub use start::{Placement, StartError};
+pub use start::{Placement, StartError, Surroundings};

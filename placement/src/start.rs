@@ -1,12 +1,16 @@
 //! A running placement: from a configuration to an open port, and back.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
+use proto::Dialer;
+use proto::connect::Accepted;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
 
 use crate::catalog::embedded::EmbeddedCatalog;
 use crate::catalog::memory::MemoryCatalog;
@@ -36,6 +40,20 @@ pub enum StartError {
     },
 }
 
+/// What a placement stands on.
+pub struct Surroundings<Incoming> {
+    /// The records of the cluster.
+    pub catalog: Arc<dyn Catalog>,
+    /// What the oracle's timestamps stay near.
+    pub clock: Clock,
+    /// Opens connections to storage nodes.
+    pub dialer: Dialer,
+    /// Where it is reached,
+    pub address: SocketAddr,
+    /// and the connections that arrive there.
+    pub incoming: Incoming,
+}
+
 /// A placement of this process. Dropping it stops it without waiting; [`Placement::shutdown`] waits.
 pub struct Placement {
     address: SocketAddr,
@@ -61,24 +79,30 @@ impl Placement {
                 Arc::new(opening.await.map_err(|error| CatalogError::Unavailable { reason: error.to_string() })??)
             }
         };
-        Self::start_over(config, catalog, system_clock()).await
-    }
-
-    /// Starts over a given catalog and clock.
-    pub async fn start_over(
-        config: PlacementConfig,
-        catalog: Arc<dyn Catalog>,
-        clock: Clock,
-    ) -> Result<Self, StartError> {
-        let policy = config.policy()?;
         let listen_error = |source| StartError::Listen { address: config.listen, source };
         let listener = server::listen(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let (clock, dialer) = (system_clock(), Dialer::default());
+        Self::start_in(config, Surroundings { catalog, clock, dialer, address, incoming }).await
+    }
+
+    /// Starts in given surroundings.
+    pub async fn start_in<Incoming, Io>(
+        config: PlacementConfig,
+        surroundings: Surroundings<Incoming>,
+    ) -> Result<Self, StartError>
+    where
+        Incoming: Stream<Item = io::Result<Io>> + Send + 'static,
+        Io: Accepted,
+    {
+        let Surroundings { catalog, clock, dialer, address, incoming } = surroundings;
+        let policy = config.policy()?;
         let stop = CancellationToken::new();
         let oracle = Arc::new(Oracle::open(catalog.clone(), clock).await?);
-        let reconciler = Reconciler::start(catalog, oracle, policy, stop.clone()).await?;
+        let reconciler = Reconciler::start(catalog, oracle, policy, dialer, stop.clone()).await?;
         let services = Services::new(reconciler.clone(), Arc::new(OnlyPlacement));
-        let serving = tokio::spawn(services.serve(listener));
+        let serving = tokio::spawn(services.serve(incoming));
         tracing::info!(%address, "placement serves");
         Ok(Self { address, reconciler, serving, stop })
     }

@@ -7,10 +7,12 @@
 //! - [`route`]: ranges as replicas report them and as the public API shows them, snapshots and deltas of the catalog,
 //! - [`refusal`]: the closed set of reasons for which a group does not answer a request, and which of them to retry,
 //! - [`transaction`]: what groups say of transactions and their locks,
-//! - [`status`]: the typed detail that rides on every gRPC error.
+//! - [`status`]: the typed detail that rides on every gRPC error,
+//! - [`connect`]: what connections between the tiers are opened over.
 //!
 //! Commands and their answers are not here: what they mean is known to the tiers that evaluate and parse them.
 
+pub mod connect;
 pub mod identity;
 pub mod refusal;
 pub mod route;
@@ -18,6 +20,7 @@ pub mod status;
 pub mod transaction;
 mod wire_error;
 
+pub use connect::Dialer;
 pub use refusal::{NotExecutedReason, Refusal};
 pub use status::{Fault, FaultCode};
 pub use transaction::{Participant, SeenLock, TransactionState, TransactionStatus};

@@ -28,7 +28,8 @@ pub mod node;
 pub mod raft;
 pub mod server;
 
+mod aside;
 mod start;
 
 pub use config::StorageConfig;
-pub use start::{Storage, StorageError};
+pub use start::{Storage, StorageError, Surroundings};

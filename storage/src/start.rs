@@ -1,11 +1,14 @@
 //! From a configuration to a serving node, and back.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::Stream;
 use keyspace::NodeId;
 use openraft::async_runtime::WatchReceiver;
-use proto::wire;
+use proto::connect::Accepted;
+use proto::{Dialer, wire};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
@@ -21,7 +24,7 @@ use crate::group::machine;
 use crate::node::format::{DataDir, FormatError};
 use crate::node::register::{self, PlacementClient};
 use crate::node::{Node, NodeError, collect, supervise, sweep};
-use crate::raft::log::{LogError, SharedLog, SharedLogOptions};
+use crate::raft::log::{Flushing, LogError, SharedLog, SharedLogOptions};
 use crate::raft::snapshot::SnapshotStore;
 use crate::raft::transport::{ClockTable, RaftService, Transport, TransportOptions};
 use crate::server::replicas::ReplicaService;
@@ -54,8 +57,26 @@ pub enum StorageError {
         /// What was being done.
         what: String,
         /// Why it failed.
-        source: std::io::Error,
+        source: io::Error,
     },
+}
+
+/// What a node stands on.
+pub struct Surroundings<Incoming> {
+    /// Data of all groups,
+    pub data: Arc<dyn Engine>,
+    /// and their Raft logs.
+    pub log: Arc<dyn Engine>,
+    /// Where the log is synced.
+    pub flushing: Flushing,
+    /// The directory that these belong to; beside them it holds the node's identity and snapshots on their way.
+    pub dir: DataDir,
+    /// Opens connections to peers and to the placement.
+    pub dialer: Dialer,
+    /// Where the node is reached,
+    pub address: SocketAddr,
+    /// and the connections that arrive there.
+    pub incoming: Incoming,
 }
 
 /// A running storage node.
@@ -75,22 +96,39 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Opens the directory, registers with the placement if the disk is fresh, starts the replicas, and serves.
+    /// Opens the directory and starts over it, on TCP.
     pub async fn start(config: StorageConfig) -> Result<Self, StorageError> {
         let io = |what: String| move |source| StorageError::Io { what, source };
         let listener = TcpListener::bind(config.listen).await.map_err(io(format!("listening on {}", config.listen)))?;
         let address = listener.local_addr().map_err(io("own address".to_owned()))?;
-        let advertised = config.advertise.clone().unwrap_or_else(|| address.to_string());
-        let stop = CancellationToken::new();
-
-        let mut dir = DataDir::open(&config.data_dir)?;
+        // With a listener of one's own the builder's `tcp_nodelay` has no effect, and an answer waits 40 ms for an ACK.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let dir = DataDir::open(&config.data_dir)?;
         let memory = RocksMemory::new(config.engine.block_cache_bytes, config.engine.write_buffer_bytes * 2);
         let data_options = RocksOptions::data().memory(&memory).write_buffer_bytes(config.engine.write_buffer_bytes);
         let data: Arc<dyn Engine> = Arc::new(RocksEngine::open(&dir.data(), &data_options)?);
         let log: Arc<dyn Engine> = Arc::new(RocksEngine::open(&dir.log(), &RocksOptions::log().memory(&memory))?);
+        let (flushing, dialer) = (Flushing::Thread, Dialer::default());
+        Self::start_in(config, Surroundings { data, log, flushing, dir, dialer, address, incoming }).await
+    }
+
+    /// Registers with the placement if the disk is fresh, starts the replicas, and serves.
+    pub async fn start_in<Incoming, Io>(
+        config: StorageConfig,
+        surroundings: Surroundings<Incoming>,
+    ) -> Result<Self, StorageError>
+    where
+        Incoming: Stream<Item = io::Result<Io>> + Send + 'static,
+        Io: Accepted,
+    {
+        let Surroundings { data, log, flushing, mut dir, dialer, address, incoming } = surroundings;
+        let io = |what: String| move |source| StorageError::Io { what, source };
+        let advertised = config.advertise.clone().unwrap_or_else(|| address.to_string());
+        let stop = CancellationToken::new();
         let log_options = SharedLogOptions {
             tail_group_bytes: config.log.tail_bytes,
             tail_node_bytes: config.log.tail_bytes * 4,
+            flushing,
             ..SharedLogOptions::default()
         };
         let log = SharedLog::open_with(log, log_options)?;
@@ -100,9 +138,14 @@ impl Storage {
         let snapshots = SnapshotStore::open(&dir.snapshots(), &held).map_err(io("snapshot directory".to_owned()))?;
         machine::finish_installations(&*data).map_err(io("interrupted snapshots".to_owned()))?;
 
-        let node_id = identify(&mut dir, &config, &advertised, &stop).await?;
+        let node_id = identify(&mut dir, &config, &dialer, &advertised, &stop).await?;
         let clocks = ClockTable::default();
-        let transport = Transport::new(node_id, clocks.clone(), snapshots.clone(), TransportOptions::default());
+        let transport = Transport::new(
+            node_id,
+            clocks.clone(),
+            snapshots.clone(),
+            TransportOptions { dialer: dialer.clone(), ..TransportOptions::default() },
+        );
         let (found, leftovers) = mpsc::channel(LEFTOVERS);
         let node = Arc::new(Node::new(node_id, config.clone(), dir, data, log, transport, found));
         node.start_replicas().await?;
@@ -110,13 +153,13 @@ impl Storage {
         let tasks = TaskTracker::new();
         let close = CancellationToken::new();
         let raft = RaftService::new(node.clone(), clocks, snapshots);
-        serve(&tasks, listener, &node, &raft, close.clone());
+        serve(&tasks, incoming, &node, &raft, close.clone());
         tasks.spawn(supervise::supervise(node.clone(), stop.clone()));
-        tasks.spawn(sweep::sweep(node.clone(), config.placement.clone(), leftovers, stop.clone()));
+        tasks.spawn(sweep::sweep(node.clone(), config.placement.clone(), dialer.clone(), leftovers, stop.clone()));
         tasks.spawn(collect::collect(node.clone(), stop.clone()));
         let news = Arc::new(Notify::new());
         tasks.spawn(register::watch_leadership(node.clone(), news.clone(), stop.clone()));
-        let placement = PlacementClient::new(config.placement.clone());
+        let placement = PlacementClient::new(config.placement.clone(), dialer);
         tasks.spawn(register::heartbeat(node.clone(), placement, advertised, news, stop.clone()));
         tracing::info!(node = node_id.0, %address, "storage node serves");
         Ok(Self { address, node_id, node, stop, close, raft, tasks })
@@ -149,6 +192,7 @@ impl Storage {
 async fn identify(
     dir: &mut DataDir,
     config: &StorageConfig,
+    dialer: &Dialer,
     advertised: &str,
     stop: &CancellationToken,
 ) -> Result<NodeId, StorageError> {
@@ -160,7 +204,7 @@ async fn identify(
         disk_id: dir.identity().disk_id.clone(),
         address: advertised.to_owned(),
     };
-    let mut placement = PlacementClient::new(config.placement.clone());
+    let mut placement = PlacementClient::new(config.placement.clone(), dialer.clone());
     let refused = |error: tonic::Status| StorageError::Refused(error.message().to_owned());
     let response = register::register(&mut placement, request, stop).await.map_err(refused)?;
     let node_id = NodeId(response.node_id);
@@ -168,9 +212,9 @@ async fn identify(
     Ok(node_id)
 }
 
-fn serve(
+fn serve<Io: Accepted>(
     tasks: &TaskTracker,
-    listener: TcpListener,
+    incoming: impl Stream<Item = io::Result<Io>> + Send + 'static,
     node: &Arc<Node>,
     raft: &RaftService<Node>,
     close: CancellationToken,
@@ -190,8 +234,6 @@ fn serve(
         .build_v1()
         .expect("the descriptors were compiled with this binary");
     let raft = raft.server();
-    // With a listener of one's own the builder's `tcp_nodelay` has no effect, and an answer waits 40 ms for an ACK.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tasks.spawn(async move {
         health.set_serving::<StorageServer<StorageService>>().await;
         let served = crate::raft::transport::tune(Server::builder())

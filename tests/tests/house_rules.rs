@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Workspace crate → the workspace crates that it may depend on.
-const CRATE_EDGES: [(&str, &[&str]); 12] = [
+const CRATE_EDGES: [(&str, &[&str]); 13] = [
     ("planted", &[]),
     ("keyspace", &[]),
     ("proto", &["keyspace"]),
@@ -29,25 +29,13 @@ const CRATE_EDGES: [(&str, &[&str]); 12] = [
     ("demo", &["keyspace", "proto", "monitoring", "storage", "gateway", "placement"]),
     ("checkers", &[]),
     ("model", &[]),
-    (
-        "tests",
-        &[
-            "checkers",
-            "planted",
-            "keyspace",
-            "proto",
-            "commands",
-            "monitoring",
-            "storage",
-            "gateway",
-            "placement",
-            "demo",
-        ],
-    ),
+    ("simulation", &["keyspace", "proto", "commands", "storage", "gateway", "placement", "checkers"]),
+    // The tiers run as processes of their own.
+    ("tests", &["keyspace", "proto", "commands", "monitoring", "checkers", "planted", "demo"]),
 ];
 
 /// Library → the crates that may name it, in their manifest or their code.
-const LIBRARY_OWNERS: [(&str, &[&str]); 8] = [
+const LIBRARY_OWNERS: [(&str, &[&str]); 10] = [
     ("openraft", &["storage"]),
     ("rocksdb", &["storage", "placement"]),
     ("etcd-client", &["placement"]),
@@ -56,6 +44,8 @@ const LIBRARY_OWNERS: [(&str, &[&str]); 8] = [
     ("moka", &["gateway"]),
     ("stateright", &["model"]),
     ("fail", &["planted"]),
+    ("turmoil", &["simulation"]),
+    ("mad-turmoil", &["simulation"]),
 ];
 
 /// Crates that take values and return values; time, randomness and I/O are handed in.

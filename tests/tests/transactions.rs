@@ -58,6 +58,70 @@ fn commands_on_keys_of_several_groups_are_atomic() {
 }
 
 #[test]
+fn commands_over_a_whole_database_take_their_turn_inside_multi() {
+    let cluster = Cluster::builder().nodes(1).groups(3).start();
+    let mut redis = open(cluster.redis());
+    redis.line("MSET a 1 b 2 c 3 d 4 e 5").unwrap();
+    let queued = ["MULTI", "DBSIZE", "SET f 6", "FLUSHDB", "DBSIZE", "SET a new", "SET z new", "KEYS *", "DBSIZE"];
+    for line in queued {
+        redis.line(line).unwrap();
+    }
+    let replies = items(redis.line("EXEC").unwrap());
+    let sizes = [&replies[0], &replies[3], &replies[7]].map(integer);
+    assert_eq!(sizes, [5, 0, 2], "{replies:?}");
+    let mut keys: Vec<_> = items(replies[6].clone()).iter().filter_map(Reply::text).collect();
+    keys.sort();
+    assert_eq!(keys, ["a", "z"]);
+    assert_eq!(redis.line("GET a").unwrap().text().as_deref(), Some("new"));
+    assert_eq!(redis.line("GET b").unwrap().text(), None);
+    redis.line("SELECT 1").unwrap();
+    redis.line("SET kept x").unwrap();
+    for line in ["MULTI", "SELECT 0", "FLUSHDB", "SCAN 0 COUNT 100", "EXEC"] {
+        redis.line(line).unwrap();
+    }
+    redis.line("SELECT 1").unwrap();
+    assert_eq!(integer(&redis.line("DBSIZE").unwrap()), 1, "of another database");
+    assert_eq!(redis.line("FLUSHALL").unwrap().text().as_deref(), Some("OK"));
+    assert_eq!(integer(&redis.line("DBSIZE").unwrap()), 0);
+}
+
+/// Writers set all of a few keys in all groups, together; a flush takes all of them or none, so whoever reads all of them
+/// at one moment finds all or none.
+#[test]
+fn a_flush_is_of_one_moment_over_all_groups() {
+    const KEYS: &str = "a b c d e f";
+    let cluster = Cluster::builder().nodes(1).groups(3).start();
+    let address = cluster.redis();
+    let stop = Arc::new(AtomicBool::new(false));
+    let repeat = |line: String| {
+        let stop = stop.clone();
+        thread::spawn(move || {
+            let mut redis = open(address);
+            let mut done = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let reply = redis.line(&line).unwrap();
+                assert_eq!(reply.text().as_deref(), Some("OK"), "{reply:?}");
+                done += 1;
+            }
+            done
+        })
+    };
+    let all: String = KEYS.split(' ').map(|key| format!(" {key} x")).collect();
+    let workers = [repeat(format!("MSET{all}")), repeat(format!("MSET{all}")), repeat("FLUSHALL".to_owned())];
+    let mut redis = open(address);
+    let until = Instant::now() + Duration::from_secs(3);
+    let mut seen = [0; 2];
+    while Instant::now() < until {
+        let found = integer(&redis.line(&format!("EXISTS {KEYS}")).unwrap());
+        assert!(found == 0 || found == 6, "{found} of 6 keys");
+        seen[usize::from(found > 0)] += 1;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let done = workers.map(|worker| worker.join().unwrap());
+    assert!(done.iter().chain(&seen).all(|count| *count > 0), "done {done:?}, seen {seen:?}");
+}
+
+#[test]
 fn exec_over_several_groups_runs_everything_or_nothing() {
     let cluster = Cluster::builder().nodes(1).groups(3).start();
     let (mut redis, mut other) = (open(cluster.redis()), open(cluster.redis()));

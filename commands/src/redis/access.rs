@@ -5,6 +5,7 @@ use keyspace::layout;
 
 use super::error::RedisError;
 use super::record::{Content, Meta};
+use super::value::Value;
 use crate::view::{View, ViewError};
 
 /// Why a command has no reply of its own.
@@ -15,6 +16,9 @@ pub(super) enum Fault {
     /// The view failed: no reply at all.
     View(ViewError),
 }
+
+/// What a command answers, or why it does not.
+pub(super) type Reply = Result<Value, Fault>;
 
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {

@@ -47,7 +47,7 @@ pub struct Argument {
     pub name: &'static str,
     /// What it is.
     pub kind: Kind,
-    /// Of a key: 1 if it is the second of a pair, as COMMAND INFO counts them.
+    /// Of a key: which of the command's [`super::table::KeySpec`]s finds it.
     pub key_spec: u8,
     /// The word that it is or that stands before it.
     pub token: Option<&'static str>,
@@ -55,13 +55,24 @@ pub struct Argument {
     pub is_optional: bool,
     /// May be repeated.
     pub is_multiple: bool,
+    /// And then with its word each time.
+    pub repeats_token: bool,
     /// Of `OneOf` and `Block`.
     pub parts: &'static [Argument],
 }
 
 impl Argument {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, key_spec: 0, token: None, is_optional: false, is_multiple: false, parts: &[] }
+        Self {
+            name,
+            kind,
+            key_spec: 0,
+            token: None,
+            is_optional: false,
+            is_multiple: false,
+            repeats_token: false,
+            parts: &[],
+        }
     }
 
     /// With a word before it.
@@ -79,13 +90,18 @@ impl Argument {
         self.is_multiple = true;
         self
     }
+
+    pub(super) const fn with_token_each(mut self) -> Self {
+        self.repeats_token = true;
+        self
+    }
 }
 
 pub(super) const fn key(name: &'static str) -> Argument {
     Argument::new(name, Kind::Key)
 }
 
-/// The second key of a pair.
+/// A key of another kind than the first, as COMMAND INFO counts kinds of keys.
 pub(super) const fn second_key(name: &'static str) -> Argument {
     let mut argument = key(name);
     argument.key_spec = 1;

@@ -40,6 +40,7 @@ pub(super) fn negated(decrement: &[u8]) -> Result<i64, RedisError> {
     parse_integer(decrement)?.checked_neg().ok_or(RedisError::DecrementOverflow)
 }
 
-fn parse_float(text: &[u8]) -> Result<Extended, RedisError> {
+/// A number as INCRBYFLOAT reads it.
+pub(super) fn parse_float(text: &[u8]) -> Result<Extended, RedisError> {
     Extended::parse(text).ok_or(RedisError::NotAFloat)
 }

@@ -88,7 +88,8 @@ fn parse_scan(args: &[Bytes]) -> Result<DatabaseRequest, RedisError> {
     Ok(DatabaseRequest::Scan { from, count, pattern, type_name })
 }
 
-fn parse_cursor(text: &[u8]) -> Result<u64, RedisError> {
+/// A cursor of SCAN and its relatives.
+pub(super) fn parse_cursor(text: &[u8]) -> Result<u64, RedisError> {
     let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     digits.and_then(|text| text.parse().ok()).ok_or(RedisError::InvalidCursor)
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::error::RedisError;
 use super::glob::Pattern;
-use super::table::{Argument, KeySpec, Kind, Spec, all, check_arity, keys, lookup, resolve};
+use super::table::{Argument, Begin, Find, KeySpec, Kind, Spec, all, check_arity, keys, lookup, resolve};
 use super::value::Value;
 
 /// Answers a command line whose place is [`super::GatewayCommand::Describe`]. Whatever else is given is refused.
@@ -38,8 +38,7 @@ fn try_answer(args: &[Bytes]) -> Result<Value, RedisError> {
 
 /// An entry of COMMAND INFO.
 pub fn command_info(spec: &Spec) -> Value {
-    let (first, last, step) =
-        spec.keys.map_or((0, 0, 0), |keys| (keys.first as i64, keys.last as i64, keys.step as i64));
+    let (first, last, step) = in_a_row(spec);
     let categories = spec.categories_in_order().into_iter().map(|category| simple(format!("@{category}")));
     let subcommands: Vec<Value> = spec.subcommands.iter().map(command_info).collect();
     Value::Array(vec![
@@ -51,44 +50,54 @@ pub fn command_info(spec: &Spec) -> Value {
         Value::Integer(step),
         Value::Set(categories.collect()),
         Value::Set(spec.tips.iter().map(|&tip| Value::bulk(tip)).collect()),
-        Value::Set(spec.keys.iter().flat_map(key_specs).collect()),
+        Value::Set(spec.keys.iter().map(key_spec).collect()),
         if subcommands.is_empty() { Value::Set(subcommands) } else { Value::Array(subcommands) },
     ])
 }
 
-/// One entry, or two for a pair of keys that are used in different ways.
-fn key_specs(keys: &KeySpec) -> Vec<Value> {
-    match keys.second {
-        None => vec![key_spec(keys)],
-        Some(access) => {
-            let alone = KeySpec { last: keys.first as isize, second: None, ..*keys };
-            let second = KeySpec { first: keys.first + 1, last: keys.last, access, ..alone };
-            vec![key_spec(&alone), key_spec(&second)]
+/// First key, last key and step as cluster clients of old know them: of those keys that stand in a row.
+fn in_a_row(spec: &Spec) -> (i64, i64, i64) {
+    let ranges = spec.keys.iter().filter_map(|keys| match (keys.begin, keys.find) {
+        (Begin::Index(first), Find::Range { last, step }) => {
+            let last = if last < 0 { last as i64 } else { first as i64 + last as i64 };
+            Some((first as i64, last, step as i64))
         }
-    }
+        _ => None,
+    });
+    let joined = ranges.reduce(
+        |(first, last, step), (next, next_last, _)| {
+            if next == last + 1 { (first, next_last, step) } else { (first, last, step) }
+        },
+    );
+    joined.unwrap_or_default()
 }
 
 fn key_spec(keys: &KeySpec) -> Value {
-    // COMMAND counts the last key from the first one here, unless it counts from the end.
-    let last = if keys.last < 0 { keys.last as i64 } else { keys.last as i64 - keys.first as i64 };
+    let number = |number: usize| Value::Integer(number as i64);
     let part = |kind: &'static str, spec: Vec<(Value, Value)>| {
         Value::Map(vec![entry("type", Value::bulk(kind)), entry("spec", Value::Map(spec))])
+    };
+    let begin = match keys.begin {
+        Begin::Index(index) => part("index", vec![entry("index", number(index))]),
+        Begin::Behind { word, from } => {
+            part("keyword", vec![entry("keyword", Value::bulk(word)), entry("startfrom", number(from))])
+        }
+    };
+    let find = match keys.find {
+        Find::Range { last, step } => {
+            let last = entry("lastkey", Value::Integer(last as i64));
+            part("range", vec![last, entry("keystep", number(step)), entry("limit", number(0))])
+        }
+        Find::Counted => {
+            let (index, first) = (entry("keynumidx", number(0)), entry("firstkey", number(1)));
+            part("keynum", vec![index, first, entry("keystep", number(1))])
+        }
     };
     let mut fields: Vec<_> = keys.notes.iter().map(|&notes| entry("notes", Value::bulk(notes))).collect();
     fields.extend([
         entry("flags", Value::Set(keys.access.iter().map(|&access| Value::simple(access)).collect())),
-        entry("begin_search", part("index", vec![entry("index", Value::Integer(keys.first as i64))])),
-        entry(
-            "find_keys",
-            part(
-                "range",
-                vec![
-                    entry("lastkey", Value::Integer(last)),
-                    entry("keystep", Value::Integer(keys.step as i64)),
-                    entry("limit", Value::Integer(0)),
-                ],
-            ),
-        ),
+        entry("begin_search", begin),
+        entry("find_keys", find),
     ]);
     Value::Map(fields)
 }
@@ -127,7 +136,11 @@ fn argument(argument: &Argument) -> Value {
     if let Some(token) = argument.token {
         fields.push(entry("token", Value::bulk(token)));
     }
-    let flags = [(argument.is_optional, "optional"), (argument.is_multiple, "multiple")];
+    let flags = [
+        (argument.is_optional, "optional"),
+        (argument.is_multiple, "multiple"),
+        (argument.repeats_token, "multiple_token"),
+    ];
     let flags: Vec<Value> = flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| Value::simple(name)).collect();
     if !flags.is_empty() {
         fields.push(entry("flags", Value::Set(flags)));
@@ -143,7 +156,7 @@ fn key_arguments(line: &[Bytes]) -> Result<Value, RedisError> {
     let named = line.first().and_then(|name| lookup(name)).ok_or(RedisError::GetKeysUnknownCommand)?;
     let subcommand = line.get(1).and_then(|name| named.subcommand(name));
     let spec = subcommand.unwrap_or(named);
-    if spec.keys.is_none() {
+    if spec.keys.is_empty() {
         return Err(RedisError::GetKeysNoKeys);
     }
     check_arity(spec, line).map_err(|_| RedisError::GetKeysWrongArity)?;

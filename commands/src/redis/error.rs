@@ -78,6 +78,126 @@ pub enum RedisError {
     /// SELECT and COPY: a number of a database beyond 32 bits.
     #[error("ERR value is out of range, value must between -2147483648 and 2147483647")]
     NotA32BitInteger,
+    /// HINCRBY on a field that holds none.
+    #[error("ERR hash value is not an integer")]
+    HashNotAnInteger,
+    /// HINCRBYFLOAT on a field that holds none.
+    #[error("ERR hash value is not a float")]
+    HashNotAFloat,
+    /// HINCRBYFLOAT by an infinity.
+    #[error("ERR value is NaN or Infinity")]
+    NotFiniteArgument,
+    /// A number of things to take.
+    #[error("ERR value is out of range, must be positive")]
+    NotPositive,
+    /// A number of things to pick.
+    #[error("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807")]
+    NotASymmetricInteger,
+    /// A number of things to pick that no reply could hold.
+    #[error("ERR value is out of range")]
+    OutOfRange,
+    /// A number of keys that is none.
+    #[error("ERR numkeys should be greater than 0")]
+    NoKeysCounted,
+    /// A number of keys beyond the arguments.
+    #[error("ERR Number of keys can't be greater than number of args")]
+    TooManyKeysCounted,
+    /// SETBIT and its relatives: no place for a bit.
+    #[error("ERR bit offset is not an integer or out of range")]
+    NotABitOffset,
+    /// SETBIT: no bit.
+    #[error("ERR bit is not an integer or out of range")]
+    NotABit,
+    /// BITPOS: no bit.
+    #[error("ERR The bit argument must be 1 or 0.")]
+    NotAWantedBit,
+    /// BITOP NOT of several strings.
+    #[error("ERR BITOP NOT must be called with a single source key.")]
+    BitopNotOfSeveral,
+    /// BITFIELD: no integer type.
+    #[error("ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.")]
+    NotABitfieldType,
+    /// BITFIELD: OVERFLOW with another word.
+    #[error("ERR Invalid OVERFLOW type specified")]
+    NotAnOverflow,
+    /// BITFIELD_RO with SET or INCRBY.
+    #[error("ERR BITFIELD_RO only supports the GET subcommand")]
+    BitfieldOnlyRead,
+    /// A string that no sketch is.
+    #[error("WRONGTYPE Key is not a valid HyperLogLog string value.")]
+    NotASketch,
+    /// A sketch that breaks off or goes on too long.
+    #[error("INVALIDOBJ Corrupted HLL object detected")]
+    CorruptSketch,
+    /// OBJECT FREQ, which needs a policy of eviction that is not there.
+    #[error(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+         between policies at runtime LRU and LFU data will take some time to adjust."
+    )]
+    NoFrequency,
+    /// LCS of other types.
+    #[error("ERR The specified keys must contain string values")]
+    LcsOfStringsOnly,
+    /// LCS with LEN and IDX.
+    #[error("ERR If you want both the length and indexes, please just use IDX.")]
+    LcsLenAndIdx,
+    /// LCS of strings that are too long together.
+    #[error("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")]
+    LcsTooLong,
+    /// ZUNION and its relatives without a key.
+    #[error("ERR at least 1 input key is needed for '{command}' command")]
+    NoInputKeys {
+        /// Name of the command.
+        command: &'static str,
+    },
+    /// WEIGHTS of ZUNION and its relatives.
+    #[error("ERR weight value is not a float")]
+    WeightNotAFloat,
+    /// The score that an increment would lead to.
+    #[error("ERR resulting score is not a number (NaN)")]
+    ScoreNotANumber,
+    /// An interval of scores.
+    #[error("ERR min or max is not a float")]
+    NotAnInterval,
+    /// An interval of names.
+    #[error("ERR min or max not valid string range item")]
+    NotANameInterval,
+    /// ZRANGE: LIMIT with ranks.
+    #[error("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")]
+    LimitOfRanks,
+    /// ZRANGE: WITHSCORES with names.
+    #[error("ERR syntax error, WITHSCORES not supported in combination with BYLEX")]
+    ScoresOfNames,
+    /// ZADD: conditions that exclude each other.
+    #[error("ERR XX and NX options at the same time are not compatible")]
+    ZaddNxXx,
+    /// ZADD: conditions that exclude each other.
+    #[error("ERR GT, LT, and/or NX options at the same time are not compatible")]
+    ZaddGtLtNx,
+    /// ZADD: INCR of several members.
+    #[error("ERR INCR option supports a single increment-element pair")]
+    ZaddIncrPairs,
+    /// COUNT of LMPOP and ZMPOP.
+    #[error("ERR count should be greater than 0")]
+    NothingCounted,
+    /// LSET outside the list.
+    #[error("ERR index out of range")]
+    IndexOutOfRange,
+    /// RANK of LPOS.
+    #[error(
+        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... \
+         or use negative to start from the end of the list"
+    )]
+    ZeroRank,
+    /// COUNT of LPOS.
+    #[error("ERR COUNT can't be negative")]
+    NegativeCount,
+    /// MAXLEN of LPOS.
+    #[error("ERR MAXLEN can't be negative")]
+    NegativeMaxLen,
+    /// LIMIT of SINTERCARD and ZINTERCARD.
+    #[error("ERR LIMIT can't be negative")]
+    NegativeLimit,
     /// Too few or too many arguments.
     #[error("ERR wrong number of arguments for '{command}' command")]
     WrongArity {

@@ -83,6 +83,20 @@ impl Extended {
         Extended::Finite { negative, mantissa: mantissa as u64, exponent }
     }
 
+    /// Whether it is a number.
+    pub fn is_finite(self) -> bool {
+        matches!(self, Extended::Finite { .. })
+    }
+
+    /// The nearest 64-bit number; `None` beyond the largest.
+    pub fn to_double(self) -> Option<f64> {
+        let Extended::Finite { negative, mantissa, exponent } = self else { return None };
+        // In two steps, each of which has a factor that is a number.
+        let half = exponent / 2;
+        let double = mantissa as f64 * 2_f64.powi(half) * 2_f64.powi(exponent - half);
+        double.is_finite().then_some(if negative { -double } else { double })
+    }
+
     /// The sum, rounded.
     pub fn plus(self, other: Self) -> Self {
         let (high, low) = match (self, other) {

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use super::access::{Database, Fault};
+use super::elements::Elements;
 use super::error::RedisError;
 use super::options::CopyOptions;
-use super::record::{Content, Meta};
+use super::record::Meta;
 use super::value::Value;
 use crate::view::View;
 
@@ -35,7 +36,7 @@ impl<V: View> Database<'_, V> {
     pub async fn rename(&mut self, key: &Bytes, new_key: &Bytes) -> Result<Value, Fault> {
         let meta = self.load(key).await?.ok_or(RedisError::NoSuchKey)?;
         if key != new_key {
-            self.carry_over(meta, self.db, new_key).await?;
+            self.carry_over(key, meta, self.db, new_key).await?;
             self.remove(key);
         }
         Ok(Value::OK)
@@ -47,7 +48,7 @@ impl<V: View> Database<'_, V> {
         if self.exists(new_key).await? {
             return Ok(Value::Integer(0));
         }
-        self.carry_over(meta, self.db, new_key).await?;
+        self.carry_over(key, meta, self.db, new_key).await?;
         self.remove(key);
         Ok(Value::Integer(1))
     }
@@ -65,17 +66,23 @@ impl<V: View> Database<'_, V> {
         if taken && !replace {
             return Ok(Value::Integer(0));
         }
-        self.carry_over(meta, db, destination).await?;
+        self.carry_over(source, meta, db, destination).await?;
         Ok(Value::Integer(1))
     }
 
-    /// Writes what a key holds, its expiry included, under another key in place of whatever is there.
-    async fn carry_over(&mut self, meta: Meta, db: u8, destination: &[u8]) -> Result<(), Fault> {
-        match meta.content {
-            // The meta record is the whole unit. A type with records of its own copies them here, under a new
-            // generation; what the destination held before is reclaimed like any overwritten generation.
-            Content::String(_) => Database { db, view: &mut *self.view }.store(destination, &meta),
+    /// Writes what `source` holds, its expiry included, under another key in place of whatever is there.
+    ///
+    /// Of a collection every element is copied: the elements of a key lie with the key, and the other one may lie
+    /// anywhere.
+    async fn carry_over(&mut self, source: &[u8], meta: Meta, db: u8, destination: &[u8]) -> Result<(), Fault> {
+        let Meta { expire_at_ms, mut content } = meta;
+        if let Some(generation) = content.generation() {
+            let copied = self.view.random();
+            let (from, to) = (Elements::new(self.db, source, generation), Elements::new(db, destination, copied));
+            from.copy_to(self.view, &to).await?;
+            content = content.with_generation(copied);
         }
+        Database { db, view: &mut *self.view }.store(destination, &Meta { expire_at_ms, content });
         Ok(())
     }
 

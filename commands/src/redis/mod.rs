@@ -21,19 +21,34 @@ use crate::view::{View, ViewError};
 
 mod access;
 mod arguments;
+mod bag;
+mod bitfield;
+mod bitmap;
+mod counted;
 mod counter;
 pub mod cursor;
 pub mod database;
 pub mod describe;
+mod element_scan;
+mod elements;
 pub mod error;
 mod expiry;
 mod extended;
 mod generic;
 pub mod glob;
+mod hash;
+mod hyperloglog;
+mod lcs;
+mod list;
+mod list_middle;
 mod natural;
 mod number;
+mod object;
 mod options;
 mod record;
+mod set;
+mod set_algebra;
+mod sorted_set;
 mod span;
 pub mod split;
 mod string;
@@ -47,6 +62,8 @@ use error::MAX_VALUE_BYTES;
 pub use error::RedisError;
 pub use number::parse_database;
 use options::TimeForm;
+pub use record::live_generation;
+pub use sorted_set::score::format_double;
 pub use span::run_span;
 pub use split::{Divided, divide};
 pub use table::{
@@ -161,6 +178,7 @@ async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Valu
     // The arity has been checked: the arguments that the arms index exist.
     match command {
         KeyCommand::Append => database.append(&args[1], &args[2]).await,
+        KeyCommand::Bitmap(command) => database.on_bitmap(command, args).await,
         KeyCommand::Copy => database.copy(&args[1], &args[2], &args[3..]).await,
         KeyCommand::Decr => database.add(&args[1], -1).await,
         KeyCommand::DecrBy => database.add(&args[1], counter::negated(&args[2])?).await,
@@ -176,12 +194,20 @@ async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Valu
         KeyCommand::GetEx => database.getex(&args[1], &args[2..]).await,
         KeyCommand::GetRange => database.getrange(&args[1], &args[2], &args[3]).await,
         KeyCommand::GetSet => database.getset(&args[1], &args[2]).await,
+        KeyCommand::Hash(command) => database.on_hash(command, args).await,
+        KeyCommand::HyperLogLog(command) => database.on_hyperloglog(command, args).await,
         KeyCommand::Incr => database.add(&args[1], 1).await,
         KeyCommand::IncrBy => database.add(&args[1], number::parse_integer(&args[2])?).await,
         KeyCommand::IncrByFloat => database.add_float(&args[1], &args[2]).await,
+        KeyCommand::Lcs => database.lcs(&args[1], &args[2], &args[3..]).await,
+        KeyCommand::List(command) => database.on_list(command, args).await,
         KeyCommand::MGet => database.mget(&args[1..]).await,
         KeyCommand::MSet => database.mset(&args[1..]),
         KeyCommand::MSetNx => database.msetnx(&args[1..]).await,
+        KeyCommand::ObjectEncoding => database.object_encoding(&args[2]).await,
+        KeyCommand::ObjectFreq => database.object_freq(&args[2]).await,
+        KeyCommand::ObjectIdleTime => database.object_idletime(&args[2]).await,
+        KeyCommand::ObjectRefCount => database.object_refcount(&args[2]).await,
         KeyCommand::Persist => database.persist(&args[1]).await,
         KeyCommand::PExpire => database.expire(spec.name, TimeForm::MILLISECONDS, &args[1], &args[2], &args[3..]).await,
         KeyCommand::PExpireAt => {
@@ -196,6 +222,8 @@ async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Valu
         KeyCommand::SetEx => database.setex(spec.name, TimeForm::SECONDS, &args[1], &args[2], &args[3]),
         KeyCommand::SetNx => database.setnx(&args[1], &args[2]).await,
         KeyCommand::SetRange => database.setrange(&args[1], &args[2], &args[3]).await,
+        KeyCommand::Sets(command) => database.on_set(command, args).await,
+        KeyCommand::SortedSet(command) => database.on_sorted_set(command, spec.name, args).await,
         KeyCommand::StrLen => database.strlen(&args[1]).await,
         KeyCommand::Ttl => database.time_to_live(TimeForm::SECONDS, &args[1]).await,
         KeyCommand::Type => database.type_of(&args[1]).await,

@@ -251,7 +251,9 @@ impl Walk {
         }
         let bytes: usize = records.iter().map(|(key, record)| key.len() + record.value.len()).sum();
         let fitting = STEP_BYTES * records.len() / bytes.max(1);
-        self.step = fitting.clamp(1, (self.step * 2).min(MAX_STEP));
+        // The elements of a large collection were fetched in vain: there may be more of its kind.
+        let most = if layout::redis_generation(&last).is_some() { FIRST_STEP } else { MAX_STEP };
+        self.step = fitting.clamp(1, (self.step * 2).min(most));
         self.last = Some(last);
         let mut found = Vec::with_capacity(records.len());
         for (key, record) in records {

@@ -2,14 +2,12 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::access::{Database, Fault, StoredString};
+use super::access::{Database, Reply, StoredString};
 use super::error::{MAX_VALUE_BYTES, RedisError};
 use super::number::parse_integer;
 use super::options::{ExpiryChange, ExpiryOption, SetCondition, SetOptions, TimeForm, parse_getex};
 use super::value::Value;
 use crate::view::View;
-
-type Reply = Result<Value, Fault>;
 
 fn or_null(found: Option<StoredString>) -> Value {
     found.map_or(Value::Null, |found| Value::Bulk(found.value))

@@ -11,10 +11,17 @@ use bytes::Bytes;
 use super::Invocation;
 pub use super::arguments::{Argument, Kind};
 use super::error::{MAX_KEY_BYTES, RedisError};
+use super::number::parse_integer;
 
+mod bitmap;
 mod connection;
 mod generic;
+mod hash;
+mod hyperloglog;
+mod list;
 mod server;
+mod set;
+mod sorted_set;
 mod string;
 mod transaction;
 
@@ -49,6 +56,7 @@ pub enum TransactionCommand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyCommand {
     Append,
+    Bitmap(BitmapCommand),
     Copy,
     Decr,
     DecrBy,
@@ -62,12 +70,20 @@ pub enum KeyCommand {
     GetEx,
     GetRange,
     GetSet,
+    Hash(HashCommand),
+    HyperLogLog(HyperLogLogCommand),
     Incr,
     IncrBy,
     IncrByFloat,
+    Lcs,
+    List(ListCommand),
     MGet,
     MSet,
     MSetNx,
+    ObjectEncoding,
+    ObjectFreq,
+    ObjectIdleTime,
+    ObjectRefCount,
     Persist,
     PExpire,
     PExpireAt,
@@ -80,9 +96,139 @@ pub enum KeyCommand {
     SetEx,
     SetNx,
     SetRange,
+    Sets(SetCommand),
+    SortedSet(SortedSetCommand),
     StrLen,
     Ttl,
     Type,
+}
+
+/// A command on strings as arrays of bits.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BitmapCommand {
+    BitCount,
+    BitField,
+    BitFieldRo,
+    BitOp,
+    BitPos,
+    GetBit,
+    SetBit,
+}
+
+/// A command on estimates of how many different things were counted.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HyperLogLogCommand {
+    PfAdd,
+    PfCount,
+    PfMerge,
+}
+
+/// A command on hashes.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashCommand {
+    HDel,
+    HExists,
+    HGet,
+    HGetAll,
+    HIncrBy,
+    HIncrByFloat,
+    HKeys,
+    HLen,
+    HMGet,
+    HMSet,
+    HRandField,
+    HScan,
+    HSet,
+    HSetNx,
+    HStrLen,
+    HVals,
+}
+
+/// A command on lists.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListCommand {
+    LIndex,
+    LInsert,
+    LLen,
+    LMove,
+    LMPop,
+    LPop,
+    LPos,
+    LPush,
+    LPushX,
+    LRange,
+    LRem,
+    LSet,
+    LTrim,
+    RPop,
+    RPopLPush,
+    RPush,
+    RPushX,
+}
+
+/// A command on sets.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetCommand {
+    SAdd,
+    SCard,
+    SDiff,
+    SDiffStore,
+    SInter,
+    SInterCard,
+    SInterStore,
+    SIsMember,
+    SMembers,
+    SMIsMember,
+    SMove,
+    SPop,
+    SRandMember,
+    SRem,
+    SScan,
+    SUnion,
+    SUnionStore,
+}
+
+/// A command on sorted sets.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SortedSetCommand {
+    ZAdd,
+    ZCard,
+    ZCount,
+    ZDiff,
+    ZDiffStore,
+    ZIncrBy,
+    ZInter,
+    ZInterCard,
+    ZInterStore,
+    ZLexCount,
+    ZMPop,
+    ZMScore,
+    ZPopMax,
+    ZPopMin,
+    ZRandMember,
+    ZRange,
+    ZRangeByLex,
+    ZRangeByScore,
+    ZRangeStore,
+    ZRank,
+    ZRem,
+    ZRemRangeByLex,
+    ZRemRangeByRank,
+    ZRemRangeByScore,
+    ZRevRange,
+    ZRevRangeByLex,
+    ZRevRangeByScore,
+    ZRevRank,
+    ZScan,
+    ZScore,
+    ZUnion,
+    ZUnionStore,
 }
 
 /// A command that concerns the connection or the server.
@@ -146,6 +292,8 @@ pub enum Flag {
     AllowBusy,
     /// Left out of the log of slow commands.
     SkipSlowlog,
+    /// Its arguments say where its keys stand.
+    MovableKeys,
 }
 
 impl Flag {
@@ -163,47 +311,106 @@ impl Flag {
             Flag::NoAuth => "no_auth",
             Flag::AllowBusy => "allow_busy",
             Flag::SkipSlowlog => "skip_slowlog",
+            Flag::MovableKeys => "movablekeys",
         }
     }
 }
 
-/// Where the keys stand in a command line, whose name has index 0.
+/// Where some keys stand in a command line, whose name has index 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
-    /// Index of the first key.
-    pub first: usize,
-    /// Index of the last key; negative: counted from the end, -1 is the last argument.
-    pub last: isize,
-    /// From one key to the next.
-    pub step: usize,
+    /// Where the first stands, or their number.
+    pub begin: Begin,
+    /// How to go on from there.
+    pub find: Find,
     /// What happens to them, in the words of COMMAND INFO.
     pub access: &'static [&'static str],
-    /// Of two keys that are used in different ways: what happens to the second.
-    pub second: Option<&'static [&'static str]>,
     /// A remark for readers of COMMAND INFO.
     pub notes: Option<&'static str>,
 }
 
+/// Where the search for keys begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At this argument.
+    Index(usize),
+    /// Behind this word, which may stand at `from` or later, or be missing.
+    Behind {
+        /// In capitals.
+        word: &'static str,
+        /// Index of the first argument that may be it.
+        from: usize,
+    },
+}
+
+/// How keys are found from where the search begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Find {
+    /// One after another.
+    Range {
+        /// The last one: so many arguments further, or counted from the end when negative: -1 is the last argument.
+        last: isize,
+        /// From one key to the next.
+        step: usize,
+    },
+    /// The first argument says how many follow it.
+    Counted,
+}
+
 impl KeySpec {
+    const fn range(index: usize, last: isize, step: usize, access: &'static [&'static str]) -> Self {
+        Self { begin: Begin::Index(index), find: Find::Range { last, step }, access, notes: None }
+    }
+
+    const fn at(index: usize, access: &'static [&'static str]) -> Self {
+        Self::range(index, 0, 1, access)
+    }
+
     const fn one(access: &'static [&'static str]) -> Self {
-        Self { first: 1, last: 1, step: 1, access, second: None, notes: None }
+        Self::at(1, access)
+    }
+
+    const fn from(index: usize, access: &'static [&'static str]) -> Self {
+        Self::range(index, -1, 1, access)
     }
 
     const fn all(access: &'static [&'static str]) -> Self {
-        Self { first: 1, last: -1, step: 1, access, second: None, notes: None }
+        Self::from(1, access)
     }
 
-    const fn every_second(access: &'static [&'static str]) -> Self {
-        Self { first: 1, last: -1, step: 2, access, second: None, notes: None }
-    }
-
-    const fn pair(access: &'static [&'static str], second: &'static [&'static str]) -> Self {
-        Self { first: 1, last: 2, step: 1, access, second: Some(second), notes: None }
+    const fn counted(index: usize, access: &'static [&'static str]) -> Self {
+        Self { begin: Begin::Index(index), find: Find::Counted, access, notes: None }
     }
 
     const fn notes(mut self, notes: &'static str) -> Self {
         self.notes = Some(notes);
         self
+    }
+
+    /// Indexes of its keys. Of a number of keys that cannot be right: as many as there may be, at least one, so that
+    /// the command line reaches somebody who says what is wrong with it.
+    fn indexes(&self, args: &[Bytes]) -> std::iter::StepBy<std::ops::Range<usize>> {
+        let begin = match self.begin {
+            Begin::Index(index) => index,
+            Begin::Behind { word, from } => {
+                let is_word = |arg: &Bytes| arg.eq_ignore_ascii_case(word.as_bytes());
+                let behind = args.iter().skip(from).position(is_word).map(|at| from + at + 1);
+                behind.unwrap_or(args.len())
+            }
+        };
+        let (first, end, step) = match self.find {
+            Find::Range { last, step } => {
+                let last = if last < 0 { args.len().checked_add_signed(last) } else { begin.checked_add_signed(last) };
+                (begin, last.map_or(0, |last| last + 1), step)
+            }
+            Find::Counted => {
+                let number = args.get(begin).and_then(|number| parse_integer(number).ok());
+                let number = number.and_then(|number| usize::try_from(number).ok()).unwrap_or(0).max(1);
+                (begin + 1, (begin + 1).saturating_add(number), 1)
+            }
+        };
+        let end = end.min(args.len());
+        (first.min(end)..end).step_by(step)
     }
 }
 
@@ -218,11 +425,11 @@ pub struct Spec {
     pub arity: i32,
     /// Properties, in COMMAND INFO's order.
     pub flags: &'static [Flag],
-    /// Where its keys stand; `None`: it has none.
-    pub keys: Option<KeySpec>,
+    /// Where its keys stand; empty: it has none.
+    pub keys: &'static [KeySpec],
     /// ACL categories that do not follow from the flags, without `@`.
     own_categories: &'static [&'static str],
-    /// `string`, `generic`, `transactions`, `connection`, `server`.
+    /// `string`, `hash`, `list`, `set`, `sorted-set`, `generic`, `transactions`, `connection`, `server`.
     pub group: &'static str,
     /// Version of Redis that it came with.
     pub since: &'static str,
@@ -248,7 +455,7 @@ impl Spec {
             place,
             arity,
             flags,
-            keys: None,
+            keys: &[],
             own_categories: &[],
             group: "server",
             since: "1.0.0",
@@ -261,8 +468,8 @@ impl Spec {
         }
     }
 
-    const fn keys(mut self, keys: KeySpec) -> Self {
-        self.keys = Some(keys);
+    const fn keys(mut self, keys: &'static [KeySpec]) -> Self {
+        self.keys = keys;
         self
     }
 
@@ -326,8 +533,25 @@ impl Spec {
             "slow" => !self.has(Flag::Fast),
             _ => false,
         };
-        const ORDER: [&str; 10] =
-            ["keyspace", "read", "write", "string", "admin", "fast", "slow", "dangerous", "connection", "transaction"];
+        const ORDER: [&str; 17] = [
+            "keyspace",
+            "read",
+            "write",
+            "set",
+            "sortedset",
+            "list",
+            "hash",
+            "string",
+            "bitmap",
+            "hyperloglog",
+            "geo",
+            "admin",
+            "fast",
+            "slow",
+            "dangerous",
+            "connection",
+            "transaction",
+        ];
         ORDER.into_iter().filter(|category| self.own_categories.contains(category) || implied(category)).collect()
     }
 
@@ -339,8 +563,19 @@ impl Spec {
 }
 
 /// The groups of the table, each in alphabetical order.
-const SECTIONS: [&[Spec]; 5] =
-    [string::COMMANDS, generic::COMMANDS, transaction::COMMANDS, connection::COMMANDS, server::COMMANDS];
+const SECTIONS: [&[Spec]; 11] = [
+    string::COMMANDS,
+    hash::COMMANDS,
+    list::COMMANDS,
+    set::COMMANDS,
+    sorted_set::COMMANDS,
+    bitmap::COMMANDS,
+    hyperloglog::COMMANDS,
+    generic::COMMANDS,
+    transaction::COMMANDS,
+    connection::COMMANDS,
+    server::COMMANDS,
+];
 
 /// All commands, subcommands inside their containers.
 pub fn all() -> impl Iterator<Item = &'static Spec> {
@@ -383,12 +618,7 @@ pub fn check_arity(spec: &Spec, args: &[Bytes]) -> Result<(), RedisError> {
 /// Refused: a wrong number of arguments, and keys longer than [`MAX_KEY_BYTES`].
 pub fn keys(spec: &Spec, args: &[Bytes]) -> Result<Vec<usize>, RedisError> {
     check_arity(spec, args)?;
-    let Some(keys) = spec.keys else {
-        return Ok(Vec::new());
-    };
-    let last =
-        if keys.last < 0 { args.len().saturating_sub(keys.last.unsigned_abs()) } else { keys.last.unsigned_abs() };
-    let found: Vec<usize> = (keys.first..=last).step_by(keys.step).collect();
+    let found: Vec<usize> = spec.keys.iter().flat_map(|keys| keys.indexes(args)).collect();
     match found.iter().all(|&index| args[index].len() <= MAX_KEY_BYTES) {
         true => Ok(found),
         false => Err(RedisError::KeyTooLong),
@@ -441,7 +671,7 @@ mod tests {
         for spec in all() {
             // WATCH names keys that EXEC brings along.
             let has_keys = matches!(spec.place, Place::AtLeader(_) | Place::InSession(TransactionCommand::Watch));
-            assert_eq!(has_keys, spec.keys.is_some(), "{}", spec.name);
+            assert_eq!(has_keys, !spec.keys.is_empty(), "{}", spec.name);
             assert!(!(spec.has(Flag::Write) && spec.has(Flag::ReadOnly)), "{}", spec.name);
             assert!(!spec.summary.is_empty(), "{}", spec.name);
         }
@@ -460,6 +690,10 @@ mod tests {
         assert_eq!(found("copy a b db 1"), Ok(vec![1, 2]));
         assert_eq!(found("ping"), Ok(vec![]));
         assert_eq!(found("client id"), Ok(vec![]));
+        assert_eq!(found("zunionstore d 2 a b weights 1 2"), Ok(vec![1, 3, 4]));
+        assert_eq!(found("sintercard 9 a b"), Ok(vec![2, 3]));
+        assert_eq!(found("sintercard x a"), Ok(vec![2]));
+        assert_eq!(found("object encoding a"), Ok(vec![2]));
         assert_eq!(found("get"), Err(RedisError::WrongArity { command: "get" }));
         let long = "k".repeat(MAX_KEY_BYTES);
         assert_eq!(found(&format!("get {long}")), Ok(vec![1]));

@@ -27,6 +27,8 @@ pub enum Value {
     Boolean(bool),
     /// `%1` in RESP3, a flat array in RESP2.
     Map(Vec<(Value, Value)>),
+    /// An array of arrays of two in RESP3, a flat array in RESP2.
+    Pairs(Vec<(Value, Value)>),
     /// `~2` in RESP3, an array in RESP2.
     Set(Vec<Value>),
     /// `(123` in RESP3, a bulk string in RESP2.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use commands::redis::cursor::from_cursor;
 use commands::redis::{
     DatabaseRequest, GatewayCommand, Invocation, Place, ScanPosition, Span, SpanOutcome, SpanPart, Value, database,
-    describe, resolve, run, run_span,
+    describe, format_double, resolve, run, run_span,
 };
 use commands::testing::{MemoryView, ready};
 use keyspace::{KeyRange, layout};
@@ -31,7 +31,11 @@ impl Ours {
         let value = match resolve(line) {
             Err(error) => error.into(),
             Ok(spec) => match spec.place {
-                Place::AtLeader(_) => ready(run(&mut self.view, &invocation)).unwrap(),
+                Place::AtLeader(_) => {
+                    let value = ready(run(&mut self.view, &invocation)).unwrap();
+                    self.view.step();
+                    value
+                }
                 Place::OverDatabase(_) => self.over_database(&invocation),
                 Place::AtGateway(GatewayCommand::Describe) => describe::answer(line),
                 Place::AtGateway(_) | Place::InSession(_) | Place::Container => {
@@ -89,11 +93,20 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
-/// RESP3 knows one null.
+/// As RESP3 shows it: with one null, pairs as arrays, and numbers as text, so that their digits are compared.
 fn in_resp3(value: Value) -> Value {
+    let all = |items: Vec<Value>| items.into_iter().map(in_resp3).collect();
     match value {
         Value::NullArray => Value::Null,
-        Value::Array(items) => Value::Array(items.into_iter().map(in_resp3).collect()),
+        Value::Array(items) => Value::Array(all(items)),
+        Value::Set(items) => Value::Set(all(items)),
+        Value::Map(pairs) => {
+            Value::Map(pairs.into_iter().map(|(key, value)| (in_resp3(key), in_resp3(value))).collect())
+        }
+        Value::Pairs(pairs) => {
+            Value::Array(pairs.into_iter().map(|(key, value)| Value::Array(all(vec![key, value]))).collect())
+        }
+        Value::Double(number) => Value::Simple(format!(",{}", format_double(number)).into()),
         other => other,
     }
 }

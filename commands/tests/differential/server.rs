@@ -88,6 +88,7 @@ impl Server {
                 bytes.truncate(bytes.len() - 2);
                 Value::Bulk(Bytes::from(bytes))
             }
+            b',' => Value::Simple(format!(",{text}").into()),
             b'_' => Value::Null,
             b'*' if text == "-1" => Value::NullArray,
             b'*' => Value::Array((0..text.parse().unwrap()).map(|_| self.receive()).collect()),

@@ -185,7 +185,7 @@ impl TransactionalKv for Transactional {
             .collect();
         let parts = reads.into_iter().chain(writes.into_iter().map(part)).collect();
         let observed = observed.iter().map(|(key, version)| (unit(key), *version)).collect();
-        match self.transactions.run(0, Work { parts, observed }).await {
+        match self.transactions.run(0, Work::new(parts, observed)).await {
             Ok(_) => {
                 // It is committed, whether or not the placement can say a time for it.
                 let commit_index = self.raw.timestamp().await.unwrap_or_default();
@@ -210,7 +210,9 @@ impl TransactionalKv for Transactional {
 fn failed(error: TxnError) -> Status {
     match error {
         TxnError::Conflict => status(crate::router::RouterError::Conflict),
-        TxnError::TooManyKeys { .. } | TxnError::TooLarge { .. } => invalid(error.to_string()),
+        TxnError::TooManyKeys { .. } | TxnError::TooLarge { .. } | TxnError::DatabaseTooLarge | TxnError::Mixed => {
+            invalid(error.to_string())
+        }
         TxnError::Router(error) => status(error),
     }
 }

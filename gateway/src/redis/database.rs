@@ -3,8 +3,8 @@
 //! Each becomes one [`Span`] a range. Ranges are cut anywhere between two keys, so also inside a slot, and may be split
 //! or moved while a command runs; then the part that fell apart is divided anew ([`RouterError::CrossGroup`]).
 //!
-//! None of them is atomic over several ranges: KEYS and DBSIZE see each range at its own moment, a flush removes
-//! range after range. That becomes atomic with transactions across groups.
+//! A flush is a transaction over all ranges. KEYS and DBSIZE see each range at its own moment; inside MULTI they see all
+//! of them at one, and are bounded (`txn/whole.rs`). SCAN and RANDOMKEY promise no moment.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use keyspace::{KeyRange, layout};
 
 use super::refusal;
 use crate::router::{Answer, Prepared, Reason, Router, RouterError};
+use crate::txn::{Part, Transactions, Work};
 
 /// Keys asked of one range at a time by KEYS and DBSIZE.
 const STEP_KEYS: usize = 10_000;
@@ -59,8 +60,36 @@ impl From<Failure> for Value {
     }
 }
 
+/// What a request asks of each range, if it is of one moment; `None`: it promises none.
+pub(super) fn span_part(request: &DatabaseRequest) -> Option<SpanPart> {
+    match request {
+        DatabaseRequest::Keys { pattern } => Some(scan_all(ScanPosition::default(), pattern)),
+        DatabaseRequest::Size => Some(SpanPart::Count { resume: None, limit: STEP_KEYS }),
+        DatabaseRequest::Flush { all_databases } => Some(SpanPart::Flush { all_databases: *all_databases }),
+        DatabaseRequest::Scan { .. } | DatabaseRequest::RandomKey => None,
+    }
+}
+
+/// The reply, when every range has answered.
+pub(super) fn whole_value(outcome: SpanOutcome) -> Value {
+    match outcome {
+        SpanOutcome::Scanned { keys, .. } => Value::Array(keys.into_iter().map(Value::Bulk).collect()),
+        SpanOutcome::Counted { keys, .. } => Value::Integer(i64::try_from(keys).unwrap_or(i64::MAX)),
+        SpanOutcome::Flushed => Value::OK,
+    }
+}
+
+fn scan_all(from: ScanPosition, pattern: &Option<Bytes>) -> SpanPart {
+    SpanPart::Scan { from, count: STEP_KEYS, pattern: pattern.clone(), type_name: None }
+}
+
 /// Runs one command; `connection` is the client's.
-pub(super) async fn run(router: &Router, connection: u64, invocation: Invocation) -> Value {
+pub(super) async fn run(
+    router: &Router,
+    transactions: &Transactions,
+    connection: u64,
+    invocation: Invocation,
+) -> Value {
     let request = match parse(&invocation) {
         Ok(request) => request,
         Err(error) => return error.into(),
@@ -76,7 +105,13 @@ pub(super) async fn run(router: &Router, connection: u64, invocation: Invocation
             over.scan(from, &Page { count, pattern, type_name }).await
         }
         DatabaseRequest::Size => over.size().await,
-        DatabaseRequest::Flush { all_databases } => over.flush(all_databases).await,
+        DatabaseRequest::Flush { all_databases } => {
+            let part = Part::over_database(invocation.db, SpanPart::Flush { all_databases });
+            return match transactions.run(connection, Work::new(vec![part], Vec::new())).await {
+                Ok(_) => Value::OK,
+                Err(error) => refusal::transaction(&error),
+            };
+        }
         DatabaseRequest::RandomKey => over.random_key().await,
     };
     answered.unwrap_or_else(Value::from)
@@ -108,12 +143,7 @@ struct Database<'a> {
 
 impl Database<'_> {
     async fn keys(&self, pattern: Option<Bytes>) -> Result<Value, Failure> {
-        let part = SpanPart::Scan {
-            from: ScanPosition::default(),
-            count: STEP_KEYS,
-            pattern: pattern.clone(),
-            type_name: None,
-        };
+        let part = scan_all(ScanPosition::default(), &pattern);
         let mut keys = Vec::new();
         let mut bytes = 0;
         self.everywhere(part, |step, outcome| {
@@ -123,8 +153,7 @@ impl Database<'_> {
                 return Err(Failure::TooManyKeys);
             }
             keys.extend(found.into_iter().map(Value::Bulk));
-            let again = |from| SpanPart::Scan { from, count: STEP_KEYS, pattern: pattern.clone(), type_name: None };
-            Ok(next.map(|from| Step { range: step.range.clone(), part: again(from) }))
+            Ok(next.map(|from| Step { range: step.range.clone(), part: scan_all(from, &pattern) }))
         })
         .await?;
         Ok(Value::Array(keys))
@@ -140,15 +169,6 @@ impl Database<'_> {
         })
         .await?;
         Ok(Value::Integer(i64::try_from(total).unwrap_or(i64::MAX)))
-    }
-
-    async fn flush(&self, all_databases: bool) -> Result<Value, Failure> {
-        self.everywhere(SpanPart::Flush { all_databases }, |_, outcome| match outcome {
-            SpanOutcome::Flushed => Ok(None),
-            _ => Err(Failure::Unexpected),
-        })
-        .await?;
-        Ok(Value::OK)
     }
 
     async fn scan(&self, from: Option<ScanPosition>, page: &Page) -> Result<Value, Failure> {

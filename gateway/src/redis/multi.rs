@@ -38,6 +38,8 @@ pub(super) const MAX_WATCHED: usize = 4096;
 pub(super) enum Queued {
     /// On named keys.
     Keyed(&'static Spec, Vec<Bytes>),
+    /// Over a whole database.
+    Database(Vec<Bytes>),
     /// For the gateway alone.
     Local(GatewayCommand, Vec<Bytes>),
     /// Answered whenever it runs: UNWATCH, because EXEC forgets what is watched anyway, and AUTH.
@@ -108,13 +110,7 @@ impl Transaction {
         let queued = match spec.place {
             Place::AtLeader(_) => Queued::Keyed(spec, args),
             Place::AtGateway(command) => Queued::Local(command, args),
-            Place::OverDatabase(_) => {
-                self.discard_at_exec();
-                let name = spec.name.to_uppercase();
-                return Value::Error(format!(
-                    "ERR {name} concerns a whole database; that is not supported in MULTI yet"
-                ));
-            }
+            Place::OverDatabase(_) => Queued::Database(args),
             // The others are never queued.
             Place::InSession(_) => Queued::Answered(Value::OK),
             Place::Container => return self.refuse(RedisError::WrongArity { command: spec.name }),

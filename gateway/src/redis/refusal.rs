@@ -40,7 +40,9 @@ pub(super) fn reply(error: &RouterError) -> Value {
 pub(super) fn transaction(error: &TxnError) -> Value {
     match error {
         TxnError::Conflict => reply(&RouterError::Conflict),
-        TxnError::TooManyKeys { .. } | TxnError::TooLarge { .. } => Value::Error(format!("ERR {error}")),
+        TxnError::TooManyKeys { .. } | TxnError::TooLarge { .. } | TxnError::DatabaseTooLarge | TxnError::Mixed => {
+            Value::Error(format!("ERR {error}"))
+        }
         TxnError::Router(error) => reply(error),
     }
 }

@@ -3,7 +3,7 @@
 //! Writing is infallible and needs nothing but room; a proptest reads everything back with redis-protocol.
 
 use bytes::{BufMut, BytesMut};
-use commands::redis::Value;
+use commands::redis::{Value, format_double};
 
 /// Version of the protocol that a connection has asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,8 +58,18 @@ pub(super) fn write(value: &Value, protocol: Protocol, out: &mut BytesMut) {
                 write(value, protocol, out);
             }
         }
-        Value::Double(double) if resp3 => line(b',', decimal(*double).as_bytes(), out),
-        Value::Double(double) => bulk(decimal(*double).as_bytes(), out),
+        Value::Pairs(pairs) => {
+            length(b'*', if resp3 { pairs.len() } else { pairs.len() * 2 }, out);
+            for (first, second) in pairs {
+                if resp3 {
+                    length(b'*', 2, out);
+                }
+                write(first, protocol, out);
+                write(second, protocol, out);
+            }
+        }
+        Value::Double(double) if resp3 => line(b',', format_double(*double).as_bytes(), out),
+        Value::Double(double) => bulk(format_double(*double).as_bytes(), out),
         Value::Boolean(boolean) if resp3 => out.put_slice(if *boolean { b"#t\r\n" } else { b"#f\r\n" }),
         Value::Boolean(boolean) => header(b':', i64::from(*boolean), out),
         Value::BigNumber(digits) if resp3 => line(b'(', digits.as_bytes(), out),
@@ -119,19 +129,6 @@ fn header(mark: u8, number: i64, out: &mut BytesMut) {
     out.put_slice(b"\r\n");
 }
 
-/// The shortest form that reads back as the same number; `inf`, `-inf` and `nan` as RESP3 spells them.
-fn decimal(double: f64) -> String {
-    if double.is_nan() {
-        "nan".to_owned()
-    } else if double.is_infinite() {
-        if double > 0.0 { "inf" } else { "-inf" }.to_owned()
-    } else if double != 0.0 && !(1e-5..1e17).contains(&double.abs()) {
-        format!("{double:e}")
-    } else {
-        double.to_string()
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -152,7 +149,8 @@ mod tests {
     fn every_kind_in_both_versions() {
         let map = Value::Map(vec![(Value::Bulk("k".into()), Value::Integer(-1))]);
         let verbatim = Value::Verbatim { format: "txt".into(), text: "hi".into() };
-        let cases: [(Value, &str, &str); 14] = [
+        let pairs = Value::Pairs(vec![(Value::Bulk("m".into()), Value::Double(0.5))]);
+        let cases: [(Value, &str, &str); 15] = [
             (Value::OK, "+OK\r\n", "+OK\r\n"),
             (Value::Error("ERR a\r\nb".into()), "-ERR a  b\r\n", "-ERR a  b\r\n"),
             (Value::Integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
@@ -164,6 +162,7 @@ mod tests {
             (Value::Double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
             (Value::Boolean(true), ":1\r\n", "#t\r\n"),
             (map, "*2\r\n$1\r\nk\r\n:-1\r\n", "%1\r\n$1\r\nk\r\n:-1\r\n"),
+            (pairs, "*2\r\n$1\r\nm\r\n$3\r\n0.5\r\n", "*1\r\n*2\r\n$1\r\nm\r\n,0.5\r\n"),
             (Value::Set(vec![Value::OK]), "*1\r\n+OK\r\n", "~1\r\n+OK\r\n"),
             (Value::BigNumber("123".into()), "$3\r\n123\r\n", "(123\r\n"),
             (verbatim, "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),

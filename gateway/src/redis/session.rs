@@ -205,7 +205,7 @@ impl Session {
         let Shared { router, transactions, .. } = &*self.shared;
         let connection = self.client.id;
         let value = match barrier {
-            Barrier::Database(invocation) => database::run(router, connection, invocation).await,
+            Barrier::Database(invocation) => database::run(router, transactions, connection, invocation).await,
             Barrier::Apart(spec, invocation) => {
                 together::run_one(router, transactions, connection, spec, invocation).await
             }

@@ -289,14 +289,12 @@ async fn commands_over_a_database_see_all_ranges_and_wait_their_turn() {
     assert_eq!(client.ask_integer("DBSIZE").await, 0);
 
     // Storage takes a flush only if it covers all Redis keys of a range.
-    let flushed = |request: wire::Request| match request.kind {
-        Some(wire::request::Kind::Exec(exec)) => match exec.commands[0].language.clone() {
-            Some(wire::command::Language::RedisSpan(span)) => Some((span.start, span.end)),
-            _ => None,
-        },
-        _ => None,
+    let locked = |request: wire::Request| {
+        let target = request.targets.iter().find(|target| target.is_interval)?;
+        let is_step = matches!(request.kind, Some(wire::request::Kind::Transact(_)));
+        is_step.then(|| (target.key.clone(), target.end.clone()))
     };
-    let first: Vec<_> = harness.nodes[0].requests().into_iter().filter_map(flushed).collect();
+    let first: Vec<_> = harness.nodes[0].requests().into_iter().filter_map(locked).collect();
     let middle = Bytes::from(layout::redis_slot(8192));
     assert_eq!(first, vec![(Bytes::from_static(b"r"), middle); 2]);
 }

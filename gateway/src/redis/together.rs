@@ -6,12 +6,13 @@
 //! coordinator evaluates it itself. Both give the same replies, so it does not matter if the routes change meanwhile.
 
 use bytes::Bytes;
+use commands::redis::database::parse;
 use commands::redis::split::Merge;
 use commands::redis::{Divided, Invocation, RedisError, Spec, Value, divide, units};
 use commands::{Command, Outcome};
 use keyspace::Version;
 
-use super::refusal;
+use super::{database, refusal};
 use crate::router::Router;
 use crate::txn::{Part, Transactions, TxnError, Work};
 
@@ -24,6 +25,8 @@ enum Share {
     Whole,
     /// Those of so many parts, merged.
     Divided(usize, Merge),
+    /// Of a command that promises no moment (SCAN, RANDOMKEY): run behind the others.
+    Behind(Invocation),
 }
 
 /// Commands that are to run together, in order.
@@ -40,6 +43,21 @@ impl Together {
             Ok(share) => self.shares.push(share),
             Err(error) => self.shares.push(Share::Refused(error)),
         }
+    }
+
+    /// Adds a command over a whole database.
+    pub(super) fn add_over_database(&mut self, invocation: Invocation) {
+        let share = match parse(&invocation) {
+            Err(error) => Share::Refused(error),
+            Ok(request) => match database::span_part(&request) {
+                None => Share::Behind(invocation),
+                Some(part) => {
+                    self.parts.push(Part::over_database(invocation.db, part));
+                    Share::Whole
+                }
+            },
+        };
+        self.shares.push(share);
     }
 
     fn try_add(&mut self, router: &Router, spec: &Spec, invocation: Invocation) -> Result<Share, RedisError> {
@@ -63,13 +81,14 @@ impl Together {
     /// Runs them if the observed units are as they were; one reply a command.
     pub(super) async fn run(
         self,
+        router: &Router,
         transactions: &Transactions,
         connection: u64,
         observed: Vec<(Bytes, Option<Version>)>,
     ) -> Result<Vec<Value>, TxnError> {
         let Self { parts, shares } = self;
         let outcomes = if !parts.is_empty() {
-            transactions.run(connection, Work { parts, observed }).await?
+            transactions.run(connection, Work::new(parts, observed)).await?
         } else {
             // Nothing to hold together: a look is enough.
             let (units, versions): (Vec<_>, Vec<_>) = observed.into_iter().unzip();
@@ -80,18 +99,23 @@ impl Together {
         };
         let mut values = outcomes.into_iter().map(|outcome| match outcome {
             Outcome::Redis(value) => value,
+            Outcome::RedisSpan(outcome) => database::whole_value(outcome),
             _ => refusal::unexpected(),
         });
-        let mut reply = |share| match share {
-            Share::Refused(error) => error.into(),
-            Share::Whole => values.next().unwrap_or_else(refusal::unexpected),
-            Share::Divided(count, merge) => {
-                let replies: Vec<Value> = values.by_ref().take(count).collect();
-                let merged = if replies.len() == count { merge.apply(replies) } else { None };
-                merged.unwrap_or_else(refusal::unexpected)
-            }
-        };
-        Ok(shares.into_iter().map(&mut reply).collect())
+        let mut replies = Vec::with_capacity(shares.len());
+        for share in shares {
+            replies.push(match share {
+                Share::Refused(error) => error.into(),
+                Share::Whole => values.next().unwrap_or_else(refusal::unexpected),
+                Share::Divided(count, merge) => {
+                    let replies: Vec<Value> = values.by_ref().take(count).collect();
+                    let merged = if replies.len() == count { merge.apply(replies) } else { None };
+                    merged.unwrap_or_else(refusal::unexpected)
+                }
+                Share::Behind(invocation) => database::run(router, transactions, connection, invocation).await,
+            });
+        }
+        Ok(replies)
     }
 }
 
@@ -105,7 +129,7 @@ pub(super) async fn run_one(
 ) -> Value {
     let mut together = Together::default();
     together.add(router, spec, invocation);
-    match together.run(transactions, connection, Vec::new()).await {
+    match together.run(router, transactions, connection, Vec::new()).await {
         Ok(mut replies) => replies.pop().unwrap_or_else(refusal::unexpected),
         Err(error) => refusal::transaction(&error),
     }

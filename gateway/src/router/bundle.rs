@@ -95,10 +95,11 @@ impl Prepared {
     pub(super) fn step(
         step: wire::Transact,
         units: Vec<Bytes>,
+        spans: Vec<KeyRange>,
         payload: usize,
         reservation: Option<Arc<Reservation>>,
     ) -> Self {
-        let mut prepared = Self::build(Vec::new(), false, units, Vec::new());
+        let mut prepared = Self::build(Vec::new(), false, units, spans);
         prepared.bytes += payload;
         prepared.step = Some(Box::new(step));
         prepared.reservation = reservation;

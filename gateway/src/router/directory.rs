@@ -77,8 +77,13 @@ impl Snapshot {
             target.epoch = route.epoch.0;
         }
         request.targets.truncate(units);
+        // The span of a transaction is all of one range, or no plan for the ranges of now.
+        let is_step = matches!(request.kind, Some(wire::request::Kind::Transact(_)));
+        let mut uncut = true;
         for interval in intervals {
-            for route in routes.overlapping(interval) {
+            let overlapping = routes.overlapping(interval);
+            uncut &= !is_step || overlapping.len() == 1;
+            for route in overlapping {
                 visit(route);
                 // Overlapping routes share keys with the interval.
                 let Some(part) = route.range.intersect(interval) else { continue };
@@ -92,7 +97,7 @@ impl Snapshot {
             }
         }
         match group {
-            Some(group) if one_group => {
+            Some(group) if one_group && uncut => {
                 request.group_id = group.0;
                 Addressed::To(group)
             }

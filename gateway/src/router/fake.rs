@@ -322,6 +322,7 @@ pub(crate) fn some_topology(nodes: &[&FakeNode], leaders: [u64; 2]) -> wire::Top
 pub(crate) async fn router(placement: &FakePlacement) -> Router {
     let config = RouterConfig {
         placement: vec![placement.address.clone()],
+        dialer: proto::Dialer::default(),
         max_requests: 1000,
         max_bytes: 64 << 20,
         refused_timeout: Duration::from_millis(800),

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use commands::View;
 use commands::testing::{MemoryView, ready};
-use keyspace::layout::unit_len;
-use keyspace::{TransactionId, Version};
+use keyspace::layout::{span_unit, unit_len};
+use keyspace::{KeyRange, TransactionId, Version};
 use parking_lot::Mutex;
 use proto::{Participant, Refusal, SeenLock, TransactionState, TransactionStatus, wire};
 
@@ -30,6 +30,34 @@ struct Lock {
     since_ms: u64,
     intents: Vec<wire::Intent>,
     vote: (u64, wire::Results),
+    /// Of the lock of a span.
+    covers: Option<KeyRange>,
+}
+
+/// A target: a unit, or an interval under the unit of its span.
+#[derive(Clone)]
+struct Named {
+    unit: Bytes,
+    covers: Option<KeyRange>,
+}
+
+impl Named {
+    fn of(target: &wire::Target) -> Self {
+        if !target.is_interval {
+            return Self { unit: target.key.clone(), covers: None };
+        }
+        let end = (!target.end.is_empty()).then(|| target.end.clone());
+        Self { unit: span_unit(&target.key).into(), covers: KeyRange::new(target.key.clone(), end) }
+    }
+
+    fn meets(&self, unit: &Bytes, lock: &Lock) -> bool {
+        let over = |covers: &Option<KeyRange>, unit: &Bytes| covers.as_ref().is_some_and(|keys| keys.contains(unit));
+        *unit == self.unit || over(&self.covers, unit) || over(&lock.covers, &self.unit)
+    }
+
+    fn holds(&self, key: &Bytes) -> bool {
+        unit_of(key) == self.unit || self.covers.as_ref().is_some_and(|keys| keys.contains(key))
+    }
 }
 
 struct Record {
@@ -110,7 +138,7 @@ impl Group {
     }
 
     fn answer(&mut self, request: &wire::Request) -> Verdict {
-        let units: Vec<Bytes> = request.targets.iter().map(|target| target.key.clone()).collect();
+        let units: Vec<Named> = request.targets.iter().map(Named::of).collect();
         match request.kind.as_ref().unwrap() {
             wire::request::Kind::Exec(exec) => self.exec(exec, &units),
             wire::request::Kind::Read(read) => {
@@ -136,7 +164,7 @@ impl Group {
         }
     }
 
-    fn exec(&mut self, exec: &wire::Exec, units: &[Bytes]) -> Verdict {
+    fn exec(&mut self, exec: &wire::Exec, units: &[Named]) -> Verdict {
         if let Some(reply) = self.replies.get(&exec.sequence) {
             return Verdict::Results(reply.clone());
         }
@@ -153,10 +181,10 @@ impl Group {
     }
 
     /// Locks of others on these units: exclusive ones, and shared ones as well for who may write.
-    fn in_the_way(&self, units: &[Bytes], own: Option<TransactionId>, writes: bool) -> Vec<SeenLock> {
-        let held = units.iter().filter_map(|unit| Some((unit, self.locks.get(unit)?)));
-        let all = held.flat_map(|(unit, locks)| locks.iter().map(move |lock| (unit, lock)));
-        let others = all.filter(|(_, lock)| Some(lock.txn) != own && (lock.exclusive || writes));
+    fn in_the_way(&self, units: &[Named], own: Option<TransactionId>, writes: bool) -> Vec<SeenLock> {
+        let all = self.locks.iter().flat_map(|(unit, locks)| locks.iter().map(move |lock| (unit, lock)));
+        let met = all.filter(|(unit, lock)| units.iter().any(|named| named.meets(unit, lock)));
+        let others = met.filter(|(_, lock)| Some(lock.txn) != own && (lock.exclusive || writes));
         let seen = |(unit, lock): (&Bytes, &Lock)| SeenLock {
             unit: unit.clone(),
             txn: lock.txn,
@@ -182,7 +210,7 @@ impl Group {
         txn: TransactionId,
         anchor: &Bytes,
         step: &wire::transact::Step,
-        units: &[Bytes],
+        units: &[Named],
     ) -> Result<wire::transacted::Answer, Refusal> {
         use wire::transact::Step;
         match step {
@@ -279,7 +307,7 @@ impl Group {
         txn: TransactionId,
         anchor: &Bytes,
         prewrite: &wire::Prewrite,
-        units: &[Bytes],
+        units: &[Named],
     ) -> Result<wire::transacted::Answer, Refusal> {
         if !prewrite.participants.is_empty() {
             self.begin(txn);
@@ -288,12 +316,20 @@ impl Group {
             return Err(Refusal::Ended(Box::new(self.status(txn))));
         }
         let own = |lock: &&Lock| lock.txn == txn && lock.vote.0 == prewrite.fingerprint;
-        if let Some(voted) = self.locks.get(&units[0]).and_then(|locks| locks.iter().find(own)) {
+        if let Some(voted) = self.locks.get(&units[0].unit).and_then(|locks| locks.iter().find(own)) {
             return Ok(vote(voted.prepared, voted.vote.1.clone()));
         }
         let (results, intents) = self.evaluate(prewrite);
-        let is_exclusive = |unit: &Bytes| prewrite.exclusive || intents.iter().any(|it| unit_of(it) == unit);
-        let (exclusive, shared): (Vec<Bytes>, Vec<Bytes>) = units.iter().cloned().partition(is_exclusive);
+        // A unit keeps what is written to it; the rest of what a flush removes is its span's.
+        let keeper = |key: &Bytes| {
+            let unit = units.iter().find(|named| named.covers.is_none() && named.holds(key));
+            unit.or_else(|| units.iter().find(|named| named.holds(key))).unwrap().unit.clone()
+        };
+        let is_exclusive = |named: &Named| {
+            let flushes = named.covers.is_some() && prewrite.commands.iter().any(writes);
+            prewrite.exclusive || flushes || intents.iter().any(|it| keeper(&it.key) == named.unit)
+        };
+        let (exclusive, shared): (Vec<Named>, Vec<Named>) = units.iter().cloned().partition(is_exclusive);
         let mut locks = self.in_the_way(&exclusive, Some(txn), true);
         locks.extend(self.in_the_way(&shared, Some(txn), false));
         if !locks.is_empty() {
@@ -302,17 +338,18 @@ impl Group {
         self.check(&prewrite.observed)?;
         let prepared = self.view.version();
         self.view.step();
-        for unit in units {
-            let held = self.locks.entry(unit.clone()).or_default();
+        for named in units {
+            let held = self.locks.entry(named.unit.clone()).or_default();
             held.retain(|lock| lock.txn != txn);
             held.push(Lock {
                 txn,
                 anchor: anchor.clone(),
                 prepared,
-                exclusive: is_exclusive(unit),
+                exclusive: is_exclusive(named),
                 since_ms: self.now_ms,
-                intents: intents.iter().filter(|it| unit_of(it) == unit).cloned().collect(),
+                intents: intents.iter().filter(|it| keeper(&it.key) == named.unit).cloned().collect(),
                 vote: (prewrite.fingerprint, results.clone()),
+                covers: named.covers.clone(),
             });
         }
         Ok(vote(prepared, results))
@@ -338,8 +375,8 @@ impl Record {
     }
 }
 
-fn unit_of(intent: &wire::Intent) -> &[u8] {
-    &intent.key[..unit_len(&intent.key).unwrap()]
+fn unit_of(key: &Bytes) -> &[u8] {
+    &key[..unit_len(key).unwrap()]
 }
 
 fn vote(prepared: Version, results: wire::Results) -> wire::transacted::Answer {

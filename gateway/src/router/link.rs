@@ -160,9 +160,10 @@ impl Link {
     }
 
     async fn serve(&mut self) {
+        let core = self.core.clone();
         let mut patience = PATIENCE;
         loop {
-            let opening = stream::open(self.address.clone());
+            let opening = stream::open(self.address.clone(), &core.dialer);
             let Some(opened) = self.hand_back_during(opening, patience).await else { return };
             patience = Duration::ZERO;
             match opened {

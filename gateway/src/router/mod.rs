@@ -60,6 +60,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use commands::{Command, Outcome};
 use keyspace::{KeyRange, RouteMap};
+use proto::Dialer;
 use tokio::sync::{Notify, watch as watched};
 use tokio_util::sync::CancellationToken;
 
@@ -83,6 +84,8 @@ pub use self::step::{Prewrite, Reservation, Transacted, Transaction, stored_resp
 pub struct RouterConfig {
     /// `host:port` of the placement processes.
     pub placement: Vec<String>,
+    /// Opens the connections.
+    pub dialer: Dialer,
     /// Most requests under way.
     pub max_requests: usize,
     /// Most bytes of keys and values under way, in requests.
@@ -103,6 +106,7 @@ pub struct Router {
 struct Core {
     directory: Directory,
     placement: Placement,
+    dialer: Dialer,
     sequences: Sequences,
     admission: Admission,
     limits: RetryLimits,
@@ -123,7 +127,8 @@ impl Router {
     pub fn start(config: &RouterConfig) -> Result<Self, AddressError> {
         let core = Arc::new(Core {
             directory: Directory::default(),
-            placement: Placement::new(&config.placement)?,
+            placement: Placement::new(&config.placement, &config.dialer)?,
+            dialer: config.dialer.clone(),
             sequences: Sequences::new(),
             admission: Admission::new(config.max_requests, config.max_bytes),
             limits: RetryLimits { refused: config.refused_timeout, unknown: config.unknown_timeout },

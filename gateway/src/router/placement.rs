@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proto::wire::distribution_client::DistributionClient;
-use proto::{Fault, FaultCode};
+use proto::{Dialer, Fault, FaultCode};
 use thiserror::Error;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -38,16 +38,16 @@ pub(crate) struct Placement {
 
 impl Placement {
     /// Opens nothing yet. Needs a running tokio.
-    pub(crate) fn new(addresses: &[String]) -> Result<Self, AddressError> {
+    pub(crate) fn new(addresses: &[String], dialer: &Dialer) -> Result<Self, AddressError> {
         let channel = |address: &String| {
             let endpoint = Endpoint::from_shared(format!("http://{address}"))
                 .map_err(|source| AddressError { address: address.clone(), source })?;
-            Ok(endpoint
+            let endpoint = endpoint
                 .connect_timeout(CONNECT_TIMEOUT)
                 .tcp_nodelay(true)
                 .http2_keep_alive_interval(Duration::from_secs(5))
-                .keep_alive_timeout(Duration::from_secs(5))
-                .connect_lazy())
+                .keep_alive_timeout(Duration::from_secs(5));
+            Ok(dialer.connect_lazy(&endpoint))
         };
         let channels = addresses.iter().map(channel).collect::<Result<_, AddressError>>()?;
         Ok(Self { channels, preferred: AtomicUsize::new(0) })

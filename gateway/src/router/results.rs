@@ -42,6 +42,9 @@ fn value_to_wire(value: Value) -> wire::RedisValue {
         Value::Double(double) => Kind::Double(double),
         Value::Boolean(boolean) => Kind::Boolean(boolean),
         Value::Map(pairs) => Kind::Map(items(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect())),
+        Value::Pairs(pairs) => {
+            Kind::Pairs(items(pairs.into_iter().flat_map(|(first, second)| [first, second]).collect()))
+        }
         Value::Set(values) => Kind::Set(items(values)),
         Value::BigNumber(digits) => Kind::BigNumber(digits),
         Value::Verbatim { format, text } => Kind::Verbatim(wire::RedisVerbatim { format, text }),

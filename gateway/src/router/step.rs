@@ -7,12 +7,13 @@
 //! The sequence that names a transaction is a [`Reservation`]. Everybody who may still send a step holds it, the
 //! router's own flights included; when the last one lets go, the groups may forget the transaction.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use commands::{Command, Outcome};
-use keyspace::{RequestId, TransactionId, Version};
+use keyspace::{KeyRange, RequestId, TransactionId, Version};
 use prost::Message;
 use proto::{Participant, TransactionStatus, wire};
 
@@ -54,6 +55,8 @@ pub struct Transaction {
 pub struct Prewrite {
     /// Units of one group, to be locked.
     pub units: Vec<Bytes>,
+    /// Units among them that are spans, and their keys.
+    pub spans: BTreeMap<Bytes, KeyRange>,
     /// At the anchor's group, without a Begin before: every unit that the transaction may lock.
     pub participants: Vec<Bytes>,
     /// Versions that must still hold.
@@ -143,7 +146,7 @@ impl Transaction {
 
     /// Evaluates and locks.
     pub fn prewrite(&self, prewrite: Prewrite) -> Prepared {
-        let Prewrite { units, participants, observed, commands, intents, waits, exclusive } = prewrite;
+        let Prewrite { mut units, spans, participants, observed, commands, intents, waits, exclusive } = prewrite;
         let commands: Vec<wire::Command> = commands.into_iter().map(command_to_wire).collect();
         let written = |(key, value): &(Bytes, Option<Bytes>)| key.len() + value.as_ref().map_or(0, Bytes::len);
         let payload = commands.iter().map(command_bytes).sum::<usize>()
@@ -163,7 +166,9 @@ impl Transaction {
         units.iter().for_each(|unit| hasher.write(unit));
         hasher.write(&prewrite.encode_to_vec());
         prewrite.fingerprint = hasher.finish();
-        self.step(wire::transact::Step::Prewrite(prewrite), units, payload)
+        units.retain(|unit| !spans.contains_key(unit));
+        let spans = spans.into_values().collect();
+        self.step(wire::transact::Step::Prewrite(prewrite), units, spans, payload)
     }
 
     /// The decision. `outcomes` are what the client will be answered. `here`, with the anchor, are the participants in
@@ -175,7 +180,7 @@ impl Transaction {
             participants: participants.into_iter().map(Into::into).collect(),
             response: Some(results_of(outcomes)),
         };
-        self.step(wire::transact::Step::Commit(commit), here, payload)
+        self.step(wire::transact::Step::Commit(commit), here, Vec::new(), payload)
     }
 
     /// Absent or Pending → Aborted.
@@ -196,7 +201,7 @@ impl Transaction {
             committed_at: committed_at.map(Into::into),
             participants: participants.into_iter().map(Into::into).collect(),
         };
-        self.step(wire::transact::Step::Resolve(resolve), units, payload)
+        self.step(wire::transact::Step::Resolve(resolve), units, Vec::new(), payload)
     }
 
     /// Every participant has resolved.
@@ -215,12 +220,12 @@ impl Transaction {
     }
 
     fn at_anchor(&self, step: wire::transact::Step, payload: usize) -> Prepared {
-        self.step(step, vec![self.anchor.clone()], payload)
+        self.step(step, vec![self.anchor.clone()], Vec::new(), payload)
     }
 
-    fn step(&self, step: wire::transact::Step, units: Vec<Bytes>, payload: usize) -> Prepared {
+    fn step(&self, step: wire::transact::Step, units: Vec<Bytes>, spans: Vec<KeyRange>, payload: usize) -> Prepared {
         let transact = wire::Transact { txn: Some(self.id.into()), anchor: self.anchor.clone(), step: Some(step) };
-        Prepared::step(transact, units, payload, self.reservation.clone())
+        Prepared::step(transact, units, spans, payload, self.reservation.clone())
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::BufMut;
 use prost::Message;
-use proto::wire;
+use proto::{Dialer, wire};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::{Codec, EncodeBuf, Encoder, Streaming};
@@ -42,9 +42,10 @@ pub(super) struct OutgoingBatch {
 /// Connects and opens the stream.
 pub(super) async fn open(
     address: Arc<str>,
+    dialer: &Dialer,
 ) -> Result<(mpsc::Sender<OutgoingBatch>, Streaming<wire::ReplyBatch>), Status> {
     let opening = async {
-        let channel = Endpoint::from_shared(format!("http://{address}"))
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|error| Status::invalid_argument(error.to_string()))?
             .connect_timeout(OPEN_TIMEOUT)
             .tcp_nodelay(true)
@@ -52,10 +53,8 @@ pub(super) async fn open(
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .connect()
-            .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
+            .initial_connection_window_size(WINDOW_BYTES);
+        let channel = dialer.connect(&endpoint).await.map_err(|error| Status::unavailable(error.to_string()))?;
         let mut grpc = tonic::client::Grpc::new(channel)
             .max_decoding_message_size(MAX_REPLY_BYTES)
             .max_encoding_message_size(MAX_REQUEST_BYTES);

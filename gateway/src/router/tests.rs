@@ -364,6 +364,7 @@ async fn requests_before_the_first_word_of_placement_wait() {
     let placement = FakePlacement::start(&one_range(), wire::Topology::default()).await;
     let config = super::RouterConfig {
         placement: vec!["127.0.0.1:1".to_owned(), placement.address.clone()],
+        dialer: proto::Dialer::default(),
         max_requests: 10,
         max_bytes: 1 << 20,
         refused_timeout: Duration::from_secs(5),

@@ -188,22 +188,24 @@ fn redis_value(value: wire::RedisValue, depth: usize) -> Result<Value, RouterErr
         Kind::NullArray(wire::Unit {}) => Value::NullArray,
         Kind::Double(double) => Value::Double(double),
         Kind::Boolean(boolean) => Value::Boolean(boolean),
-        Kind::Map(values) => {
-            let items = items(values)?;
-            if items.len() % 2 != 0 {
-                return Err(junk("a map has a key without a value"));
-            }
-            let mut items = items.into_iter();
-            let mut pairs = Vec::with_capacity(items.len() / 2);
-            while let (Some(key), Some(value)) = (items.next(), items.next()) {
-                pairs.push((key, value));
-            }
-            Value::Map(pairs)
-        }
+        Kind::Map(values) => Value::Map(in_pairs(items(values)?)?),
+        Kind::Pairs(values) => Value::Pairs(in_pairs(items(values)?)?),
         Kind::Set(values) => Value::Set(items(values)?),
         Kind::BigNumber(digits) => Value::BigNumber(digits),
         Kind::Verbatim(wire::RedisVerbatim { format, text }) => Value::Verbatim { format, text },
     })
+}
+
+fn in_pairs(items: Vec<Value>) -> Result<Vec<(Value, Value)>, RouterError> {
+    if items.len() % 2 != 0 {
+        return Err(junk("one of a pair is missing"));
+    }
+    let mut items = items.into_iter();
+    let mut pairs = Vec::with_capacity(items.len() / 2);
+    while let (Some(first), Some(second)) = (items.next(), items.next()) {
+        pairs.push((first, second));
+    }
+    Ok(pairs)
 }
 
 fn shared(status: String) -> Cow<'static, str> {

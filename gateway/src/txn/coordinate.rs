@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use commands::Outcome;
-use keyspace::RouteMap;
+use keyspace::{KeyRange, RouteMap};
 use planted::Point;
 
 use super::attempt::{Attempt, Context, Ending};
 use super::shape::{self, Shape, Share};
-use super::{TxnError, Work, compute, read};
+use super::{TxnError, Work, compute, read, whole};
 use crate::router::{Prewrite, Reason, RouterError};
 
 /// How long a transaction begins further attempts.
@@ -56,7 +56,7 @@ pub(super) enum Refusal {
     Watched,
     /// A unit that this attempt has read is not as it was.
     Changed,
-    /// Breaks a limit.
+    /// Breaks a limit, or cannot be done together.
     TooLarge(TxnError),
     Router(RouterError),
 }
@@ -79,17 +79,19 @@ pub(super) fn changed(error: RouterError) -> Refusal {
 
 /// Runs the work to its end.
 pub(super) async fn run(context: &Context, work: &Arc<Work>, purpose: Purpose) -> Result<Vec<Outcome>, TxnError> {
-    let units = shape::units_of(work);
-    shape::check_size(work, units.len())?;
+    let anchor = work.anchor().ok_or_else(|| RouterError::Rejected("a transaction names no key".into()))?;
+    shape::check_size(work, shape::units_of(work).len())?;
     let started = Instant::now();
-    let mut attempt = Attempt::first(context, units[0].clone());
-    let mut mode = if purpose == Purpose::LockedRead { Mode::Ordered } else { Mode::Parallel };
+    let mut attempt = Attempt::first(context, anchor);
+    // What takes a whole database would meet some lock at every attempt.
+    let waits = purpose == Purpose::LockedRead || work.is_over_database();
+    let mut mode = if waits { Mode::Ordered } else { Mode::Parallel };
     let mut conflicts = 0;
     loop {
         if mode == Mode::Ordered {
             context.metrics.ordered.increment(1);
         }
-        let (aborted, refusal) = match prepare(context, &mut attempt, work, &units, mode, purpose).await {
+        let (aborted, refusal) = match prepare(context, &mut attempt, work, mode, purpose).await {
             Ok(Ready::ToAnswer(outcomes)) => {
                 attempt.abandon();
                 return Ok(outcomes);
@@ -157,27 +159,46 @@ async fn prepare(
     context: &Context,
     attempt: &mut Attempt,
     work: &Work,
-    units: &[Bytes],
     mode: Mode,
     purpose: Purpose,
 ) -> Result<Ready, Refusal> {
     let routes = context.router.routes().ok_or(RouterError::Unavailable(Reason::NoRoute))?;
-    if purpose == Purpose::LockedRead {
-        return read::under_locks(context, attempt, work, units, &routes).await;
+    let spread = whole::spread(work, &routes);
+    let units = shape::units_of(&spread.work);
+    let gather = |outcomes| spread.gather(outcomes).map_err(Refusal::TooLarge);
+    match prepare_spread(context, attempt, &spread.work, &units, &routes, mode, purpose).await? {
+        Ready::ToCommit(outcomes) => gather(outcomes).map(Ready::ToCommit),
+        Ready::ToAnswer(outcomes) => gather(outcomes).map(Ready::ToAnswer),
     }
-    match (shape::shape(&routes, work), mode) {
+}
+
+async fn prepare_spread(
+    context: &Context,
+    attempt: &mut Attempt,
+    work: &Work,
+    units: &[Bytes],
+    routes: &RouteMap,
+    mode: Mode,
+    purpose: Purpose,
+) -> Result<Ready, Refusal> {
+    if purpose == Purpose::LockedRead {
+        return read::under_locks(context, attempt, work, units, routes).await;
+    }
+    match (shape::shape(routes, work), mode) {
         (Shape::Shipped(shares), Mode::Parallel) => ship(attempt, work, units, shares).await,
         (Shape::OneGroup, Mode::Parallel) => {
             let parts = (0..work.parts.len()).collect();
             let everything = Share { units: units.to_vec(), parts, observed: work.observed.clone() };
             ship(attempt, work, units, vec![everything]).await
         }
-        (Shape::Computed, Mode::Parallel) => compute::optimistically(context, attempt, work, units, &routes).await,
-        (Shape::Computed, Mode::Ordered) => compute::under_locks(context, attempt, work, units, &routes).await,
+        (Shape::Computed, _) if !work.spans.is_empty() => Err(Refusal::TooLarge(TxnError::Mixed)),
+        (Shape::Computed, Mode::Parallel) => compute::optimistically(context, attempt, work, units, routes).await,
+        (Shape::Computed, Mode::Ordered) => compute::under_locks(context, attempt, work, units, routes).await,
         (Shape::Shipped(_) | Shape::OneGroup, Mode::Ordered) => {
-            match shape::ship_in_runs(shape::runs(&routes, units), work) {
+            match shape::ship_in_runs(shape::runs(routes, units), work) {
                 Some(shares) => ship_in_order(attempt, work, units, shares).await,
-                None => compute::under_locks(context, attempt, work, units, &routes).await,
+                None if !work.spans.is_empty() => Err(Refusal::TooLarge(TxnError::Mixed)),
+                None => compute::under_locks(context, attempt, work, units, routes).await,
             }
         }
     }
@@ -219,8 +240,13 @@ fn prewrite_of(work: &Work, share: &Share) -> Prewrite {
         units: share.units.clone(),
         observed: share.observed.clone(),
         commands: share.parts.iter().map(|&part| work.parts[part].command.clone()).collect(),
+        spans: share.units.iter().filter_map(|unit| work.spans.get_key_value(unit)).map(cloned).collect(),
         ..Prewrite::default()
     }
+}
+
+fn cloned((unit, span): (&Bytes, &KeyRange)) -> (Bytes, KeyRange) {
+    (unit.clone(), span.clone())
 }
 
 /// Locks everything in key order, run by run, waiting; the record was made before. Exclusively, or shared.

@@ -20,6 +20,8 @@
 //! *computed* here ([`compute`]): the same command functions run over a [`view::RemoteView`], and what they wrote is
 //! prewritten together with the versions that they read.
 //!
+//! A part over a whole database (`FLUSHALL`) is spread over the ranges of the moment ([`whole`]) and locks their spans.
+//!
 //! What is absent: nothing here survives a restart, and nothing has to. A transaction whose gateway dies is ended by
 //! the next one whose way its locks are in, as its anchor decides.
 
@@ -30,16 +32,18 @@ mod metrics;
 mod read;
 mod shape;
 mod view;
+mod whole;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use commands::{Command, Outcome};
-use keyspace::Version;
+use keyspace::{KeyRange, Version};
 use thiserror::Error;
 
 use self::attempt::Context;
@@ -70,6 +74,15 @@ pub struct Work {
     pub parts: Vec<Part>,
     /// Units and the versions that they must still have; `None`: absent or expired.
     pub observed: Vec<(Bytes, Option<Version>)>,
+    /// Units that are spans, and their keys: of work that is spread over the ranges of a moment.
+    spans: BTreeMap<Bytes, KeyRange>,
+}
+
+impl Work {
+    /// Parts in order, if the observed units are as they were.
+    pub fn new(parts: Vec<Part>, observed: Vec<(Bytes, Option<Version>)>) -> Self {
+        Self { parts, observed, spans: BTreeMap::new() }
+    }
 }
 
 /// Why a transaction has no outcomes. Unless it says so, it had no effect.
@@ -90,6 +103,14 @@ pub enum TxnError {
         /// How many it holds.
         bytes: usize,
     },
+    /// A command over a whole database met more keys than it may hold still.
+    #[error("a range of the database has more keys than a command over all of it looks at inside a transaction")]
+    DatabaseTooLarge,
+    /// Two kinds of commands that are not evaluated together.
+    #[error(
+        "a command over a whole database and one that computes over keys of several groups cannot be in one transaction"
+    )]
+    Mixed,
     /// What the router said; of an unknown outcome too.
     #[error(transparent)]
     Router(#[from] RouterError),
@@ -142,14 +163,15 @@ impl Transactions {
     ) -> (Kind, Result<Vec<Outcome>, TxnError>) {
         for _ in 0..RESHAPES {
             let Some(routes) = self.context.router.routes() else { break };
-            let kind = match shape::shape(&routes, work) {
-                Shape::OneGroup => match self.run_in_one_group(connection, work).await {
+            let spread = whole::spread(work, &routes);
+            let kind = match shape::shape(&routes, &spread.work) {
+                Shape::OneGroup => match self.run_in_one_group(connection, &spread.work).await {
                     // The routes have changed: certainly not executed.
                     Err(TxnError::Router(RouterError::CrossGroup)) => continue,
-                    ended => return (Kind::OneGroup, ended),
+                    ended => return (Kind::OneGroup, ended.and_then(|outcomes| spread.gather(outcomes))),
                 },
-                Shape::Shipped(_) if writes => Kind::Shipped,
-                Shape::Computed if writes => Kind::Computed,
+                Shape::Shipped(_) if writes || work.is_over_database() => Kind::Shipped,
+                Shape::Computed if writes || work.is_over_database() => Kind::Computed,
                 Shape::Shipped(_) | Shape::Computed => Kind::Read,
             };
             let (context, work) = (self.context.clone(), work.clone());
@@ -171,12 +193,14 @@ impl Transactions {
 
     /// One request, one entry in one log.
     async fn run_in_one_group(&self, connection: u64, work: &Work) -> Result<Vec<Outcome>, TxnError> {
-        let units = shape::units_of(work);
+        let mut units = shape::units_of(work);
+        units.retain(|unit| !work.spans.contains_key(unit));
         let commands: Vec<Command> = work.parts.iter().map(|part| part.command.clone()).collect();
-        if units.is_empty() {
+        if units.is_empty() && work.spans.is_empty() {
             return Err(RouterError::Rejected("a transaction names no key".into()).into());
         }
-        let request = Prepared::many(commands, units, Vec::new()).observed(work.observed.clone());
+        let spans = work.spans.values().cloned().collect();
+        let request = Prepared::many(commands, units, spans).observed(work.observed.clone());
         let answer = self.context.router.submit(connection, vec![request]).await.pop();
         match answer.expect("a bundle has an answer for each request") {
             Ok(outcomes) => Ok(outcomes),

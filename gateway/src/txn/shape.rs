@@ -182,7 +182,7 @@ mod tests {
 
     fn work(parts: &[&str], observed: &str) -> Work {
         let observed = observed.chars().map(|unit| (Bytes::from(unit.to_string()), None)).collect();
-        Work { parts: parts.iter().map(|units| part(units)).collect(), observed }
+        Work::new(parts.iter().map(|units| part(units)).collect(), observed)
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn part(line: &str, keys: &[&str]) -> Part {
 }
 
 fn work(parts: Vec<Part>) -> Work {
-    Work { parts, observed: Vec::new() }
+    Work::new(parts, Vec::new())
 }
 
 fn set(key: &str, value: &str) -> Part {
@@ -159,14 +159,14 @@ async fn watched_keys_hold_or_nothing_happens() {
         let units = vec![unit("foo"), unit("hello")];
         let seen = cluster.transactions.observe(7, units.clone()).await.unwrap();
         assert!(seen[0].is_some() && seen[1].is_none());
-        let watching = || Work { parts: parts.clone(), observed: units.iter().cloned().zip(seen.clone()).collect() };
+        let watching = || Work::new(parts.clone(), units.iter().cloned().zip(seen.clone()).collect());
         cluster.run(vec![set("foo", "1")]).await.unwrap();
         assert_eq!(cluster.transactions.run(7, watching()).await, Err(TxnError::Conflict));
         assert_eq!(cluster.run(vec![get("foo"), get("hello")]).await.unwrap(), [bulk("1"), Value::Null]);
         cluster.unlocked().await;
     }
     let seen = cluster.transactions.observe(7, vec![unit("foo")]).await.unwrap();
-    let same = Work { parts: vec![set("foo", "2"), set("hello", "2")], observed: vec![(unit("foo"), seen[0])] };
+    let same = Work::new(vec![set("foo", "2"), set("hello", "2")], vec![(unit("foo"), seen[0])]);
     assert!(cluster.transactions.run(7, same).await.is_ok());
 }
 

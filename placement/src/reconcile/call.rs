@@ -9,7 +9,7 @@ use std::time::Duration;
 use keyspace::{GroupId, NodeId};
 use parking_lot::Mutex;
 use proto::wire::replicas_client::ReplicasClient;
-use proto::{Fault, FaultCode};
+use proto::{Dialer, Fault, FaultCode};
 use thiserror::Error;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
@@ -34,12 +34,16 @@ pub(super) enum CallError {
 }
 
 /// Connections to storage nodes, one a node, made when first needed.
-#[derive(Default)]
 pub(super) struct StorageNodes {
+    dialer: Dialer,
     channels: Mutex<HashMap<NodeId, (String, Channel)>>,
 }
 
 impl StorageNodes {
+    pub(super) fn new(dialer: Dialer) -> Self {
+        Self { dialer, channels: Mutex::default() }
+    }
+
     /// A client for a node; a new connection when its address has changed.
     fn client(&self, node: NodeId, address: &str) -> Result<ReplicasClient<Channel>, CallError> {
         let mut channels = self.channels.lock();
@@ -48,7 +52,7 @@ impl StorageNodes {
         }
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|error| CallError::NotHere(format!("node {node} has a bad address {address:?}: {error}")))?;
-        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).connect_lazy();
+        let channel = self.dialer.connect_lazy(&endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true));
         channels.insert(node, (address.to_owned(), channel.clone()));
         Ok(ReplicasClient::new(channel))
     }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use proto::Dialer;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -72,6 +73,7 @@ impl Reconciler {
         catalog: Arc<dyn Catalog>,
         oracle: Arc<Oracle>,
         policy: Policy,
+        dialer: Dialer,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, CatalogError> {
         found_cluster(&*catalog).await?;
@@ -80,7 +82,7 @@ impl Reconciler {
             oracle,
             policy,
             presence: Presence::new(policy.node_timeout, Instant::now()),
-            storage: StorageNodes::default(),
+            storage: StorageNodes::new(dialer),
             running: Mutex::default(),
             topology: watch::Sender::default(),
             stop,

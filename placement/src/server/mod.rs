@@ -11,6 +11,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::Stream;
+use proto::connect::Accepted;
 use proto::wire;
 use proto::wire::cluster_server::ClusterServer;
 use proto::wire::distribution_server::DistributionServer;
@@ -18,7 +20,6 @@ use proto::{Fault, FaultCode};
 use tokio::net::TcpListener;
 use tonic::Status;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::leadership::Leadership;
 use crate::reconcile::Reconciler;
@@ -54,7 +55,10 @@ impl Services {
     }
 
     /// Serves until the reconciler is told to stop and every open call has been answered.
-    pub async fn serve(self, listener: TcpListener) -> Result<(), ServeError> {
+    pub async fn serve<Io: Accepted>(
+        self,
+        incoming: impl Stream<Item = std::io::Result<Io>> + Send + 'static,
+    ) -> Result<(), ServeError> {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<DistributionServer<Services>>().await;
         health.set_serving::<ClusterServer<Services>>().await;
@@ -66,7 +70,6 @@ impl Services {
                 .with_service_name("elastickv.Cluster")
                 .with_service_name("grpc.health.v1.Health")
         };
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let stopping = self.reconciler.stopping().clone();
         Server::builder()
             .http2_keepalive_interval(Some(std::time::Duration::from_secs(10)))

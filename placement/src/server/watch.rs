@@ -169,7 +169,8 @@ mod tests {
         };
         let oracle = Arc::new(Oracle::open(catalog.clone(), system_clock()).await.unwrap());
         let stop = CancellationToken::new();
-        let reconciler = Reconciler::start(catalog.clone(), oracle, policy, stop.clone()).await.unwrap();
+        let reconciler =
+            Reconciler::start(catalog.clone(), oracle, policy, proto::Dialer::default(), stop.clone()).await.unwrap();
         let mut events = route_events(reconciler.clone());
         let mut next_routes = async || loop {
             match events.next().await.unwrap().unwrap().event.unwrap() {

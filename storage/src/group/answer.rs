@@ -42,6 +42,9 @@ fn redis_value(value: redis::Value) -> wire::RedisValue {
         Value::Double(number) => Kind::Double(number),
         Value::Boolean(truth) => Kind::Boolean(truth),
         Value::Map(pairs) => Kind::Map(values(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect())),
+        Value::Pairs(pairs) => {
+            Kind::Pairs(values(pairs.into_iter().flat_map(|(first, second)| [first, second]).collect()))
+        }
         Value::Set(items) => Kind::Set(values(items)),
         Value::BigNumber(digits) => Kind::BigNumber(digits),
         Value::Verbatim { format, text } => Kind::Verbatim(wire::RedisVerbatim { format, text }),

@@ -4,13 +4,14 @@
 //! out and that is part of the group's replicated state before anything below it goes. So of the versions of a key with
 //! e < S only the newest can be seen, and all older ones are garbage. That newest one is garbage as well when it shows
 //! nothing: a tombstone, a record of a database that was flushed below S, a Redis key that has expired by the group's
-//! time (a locked one has not, see `contest`).
+//! time (a locked one has not, see `contest`), an element of a collection that had been removed or replaced below S.
 //!
 //! What is garbage once stays garbage, so a pass needs no lock and no place in the executor's order: it looks at an
 //! engine snapshot, a piece at a time, and the executor only carries what was found into the log. Replicas delete
 //! exactly what the entry names.
 
 use bytes::Bytes;
+use commands::redis::live_generation;
 use keyspace::{GroupId, KeyRange, Version, layout};
 use proto::wire;
 
@@ -18,6 +19,7 @@ use super::answer::is_expired;
 use super::keys::{GroupKeys, decode_value};
 use super::locks;
 use super::state::{GroupView, StateError};
+use super::versions::VersionReader;
 
 /// How much one step of a pass takes on.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,8 @@ pub struct StepLimits {
 pub struct Found {
     /// To be removed.
     pub garbage: Vec<wire::Garbage>,
+    /// How many versions that are.
+    pub versions: usize,
     /// Where the next step begins; `None`: the pass is over.
     pub next: Option<Bytes>,
     /// Versions looked at.
@@ -65,20 +69,20 @@ pub fn step(
     let (begin, end) = (keys.data_prefix(start), keys.all_data().1);
     let mut cursor = view.snapshot.cursor(&begin, &end);
     cursor.seek(&begin)?;
+    let mut judge = Judge { group, view, safe_point_e, unit: None };
     let mut found = Found::default();
-    let mut count = 0;
     let mut current = Key::default();
     while let Some((engine_key, stored)) = cursor.current() {
         let junk = || StateError::Junk(format!("data key {engine_key:02x?}"));
         let (key, version) = GroupKeys::split_data(engine_key).ok_or_else(junk)?;
         if current.key != key {
             found.close(std::mem::take(&mut current));
-            if found.looked_at >= limits.looks || count >= limits.found {
+            if found.looked_at >= limits.looks || found.versions >= limits.found {
                 found.next = Some(Bytes::copy_from_slice(key));
                 return Ok(found);
             }
             current.key = Bytes::copy_from_slice(key);
-        } else if count + current.garbage.len() >= limits.found {
+        } else if found.versions + current.garbage.len() >= limits.found {
             // The newest one stays for now, so these may go before the rest of them.
             current.shows_nothing = false;
             found.next = Some(current.key.clone());
@@ -93,40 +97,86 @@ pub fn step(
         } else {
             let value = decode_value(stored).ok_or_else(junk)?;
             current.shown = Some(version);
-            let (nothing, ripens) = judge(group, view, key, version, value, safe_point_e)?;
-            current.shows_nothing = nothing;
-            found.ripens |= ripens;
+            let shows = judge.judge(key, version, value)?;
+            current.shows_nothing = shows == Shows::Nothing;
+            found.ripens |= shows == Shows::ForNow;
         }
-        count = found.garbage.iter().map(|garbage| garbage.versions.len()).sum();
         cursor.next()?;
     }
     found.close(current);
     Ok(found)
 }
 
-/// Whether the newest record below the safe point shows nothing, and whether it will show nothing later.
-fn judge(
+/// Says what the newest record of a key below the safe point still shows.
+struct Judge<'v> {
     group: GroupId,
-    view: &GroupView,
-    key: &[u8],
-    version: Version,
-    value: Option<&[u8]>,
+    view: &'v GroupView,
     safe_point_e: u64,
-) -> Result<(bool, bool), StateError> {
-    let Some(value) = value else { return Ok((true, false)) };
-    let mark = view.ranges.lookup(key).zip(layout::redis_db(key)).map(|(owned, db)| owned.flush_mark(db));
-    if let Some(mark) = mark.filter(|mark| version <= *mark) {
-        let below = mark.e < safe_point_e;
-        return Ok((below, !below));
+    /// The unit judged last, and the generation that its elements belong to, if they belong to any.
+    unit: Option<(Bytes, Option<u64>)>,
+}
+
+/// What a record shows to the snapshots from the safe point on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// Nothing, for ever.
+    Nothing,
+    /// Itself, until time or the safe point has gone on.
+    ForNow,
+    /// Itself.
+    Itself,
+}
+
+impl Judge<'_> {
+    fn judge(&mut self, key: &[u8], version: Version, value: Option<&[u8]>) -> Result<Shows, StateError> {
+        let Some(value) = value else { return Ok(Shows::Nothing) };
+        let mark = self.view.ranges.lookup(key).zip(layout::redis_db(key)).map(|(owned, db)| owned.flush_mark(db));
+        if let Some(mark) = mark.filter(|mark| version <= *mark) {
+            return Ok(if mark.e < self.safe_point_e { Shows::Nothing } else { Shows::ForNow });
+        }
+        if let Some(generation) = layout::redis_generation(key) {
+            let live = self.generation_of(unit_of(key)?)?;
+            // A generation that is not the unit's at the safe point had ended by then, for it had begun: it never returns.
+            return Ok(if live == Some(generation) { Shows::Itself } else { Shows::Nothing });
+        }
+        if layout::parse_redis_meta(key).is_none() {
+            return Ok(Shows::Itself);
+        }
+        self.judge_meta(unit_of(key)?, &Bytes::copy_from_slice(value))
     }
-    if layout::parse_redis_meta(key).is_none() {
-        return Ok((false, false));
+
+    fn judge_meta(&self, unit: &[u8], meta: &Bytes) -> Result<Shows, StateError> {
+        let expired = |now_ms| is_expired(unit, meta, now_ms).map_err(junk);
+        if expired(self.view.head.now_ms)? && locks::stored(&*self.view.snapshot, self.group, unit)?.is_empty() {
+            return Ok(Shows::Nothing);
+        }
+        Ok(if expired(u64::MAX)? { Shows::ForNow } else { Shows::Itself })
     }
-    let unit = &key[..layout::unit_len(key).map_err(|error| StateError::Junk(error.to_string()))?];
-    let value = Bytes::copy_from_slice(value);
-    let expired = |now_ms| is_expired(unit, &value, now_ms).map_err(|error| StateError::Junk(error.to_string()));
-    let locked = || Ok::<_, StateError>(!locks::stored(&*view.snapshot, group, unit)?.is_empty());
-    Ok(if expired(view.head.now_ms)? && !locked()? { (true, false) } else { (false, expired(u64::MAX)?) })
+
+    /// The generation of a unit's collection as the oldest snapshot sees it; `None`: it sees no collection there.
+    fn generation_of(&mut self, unit: &[u8]) -> Result<Option<u64>, StateError> {
+        if let Some((_, generation)) = self.unit.as_ref().filter(|(judged, _)| judged == unit) {
+            return Ok(*generation);
+        }
+        let oldest = Version { e: self.safe_point_e.saturating_sub(1), s: u64::MAX };
+        let mut reader = VersionReader::new(&*self.view.snapshot, self.group, &self.view.ranges, oldest);
+        let generation = match reader.get(&layout::version_key(unit))? {
+            Some(meta) if self.judge_meta(unit, &meta.value)? != Shows::Nothing => {
+                live_generation(unit, &meta.value).map_err(junk)?
+            }
+            _ => None,
+        };
+        self.unit = Some((Bytes::copy_from_slice(unit), generation));
+        Ok(generation)
+    }
+}
+
+fn unit_of(key: &[u8]) -> Result<&[u8], StateError> {
+    layout::unit_len(key).map(|length| &key[..length]).map_err(junk)
+}
+
+fn junk(error: impl std::fmt::Display) -> StateError {
+    StateError::Junk(error.to_string())
 }
 
 impl Found {
@@ -138,6 +188,7 @@ impl Found {
         self.ripens |= above > 0 && above + kept > 1 || above > 0 && kept == 0;
         garbage.extend(shown.filter(|_| shows_nothing));
         if !garbage.is_empty() {
+            self.versions += garbage.len();
             let versions = garbage.into_iter().map(Into::into).collect();
             self.garbage.push(wire::Garbage { key, versions });
         }
@@ -162,7 +213,6 @@ mod tests {
     use super::super::keys::encode_value;
     use super::super::ranges::{OwnedRange, RangeTable};
     use super::super::state::Head;
-    use super::super::versions::VersionReader;
     use super::*;
     use crate::engine::memory::MemoryEngine;
     use crate::engine::{Batch, Engine};
@@ -255,6 +305,38 @@ mod tests {
                 prop_assert!(later.garbage.is_empty() || ripens, "what ripens is announced");
             }
         }
+    }
+
+    #[test]
+    fn elements_go_when_their_generation_has_ended_below_the_safe_point() {
+        let engine = MemoryEngine::new();
+        let mut batch = Batch::default();
+        let keys = GroupKeys::new(GROUP);
+        // The meta record of a hash: format, type, expiry, generation, fields, flags.
+        let hash =
+            |generation: u64| [&[1, 2][..], &[0; 8], &generation.to_be_bytes(), &1u64.to_be_bytes(), &[0]].concat();
+        let mut put =
+            |key: Vec<u8>, e, value: Option<&[u8]>| batch.put(keys.data(&key, version(e)), encode_value(value));
+        let element =
+            |name: &[u8], generation| layout::redis_element(&layout::redis_elements(0, name, generation), b"f");
+        for (name, ended) in [(&b"deleted"[..], None), (b"replaced", Some(hash(8))), (b"stays", Some(hash(7)))] {
+            put(layout::redis_meta(0, name), 3, Some(&hash(7)));
+            put(element(name, 7), 3, Some(b"v"));
+            put(layout::redis_meta(0, name), 5, ended.as_deref());
+        }
+        put(element(b"replaced", 8), 5, Some(b"v"));
+        engine.write(&batch).unwrap();
+        let view = view(&engine, None);
+        let elements = |safe_point, start: &[u8]| {
+            let found = step(GROUP, &view, start, safe_point, ALL).unwrap();
+            let keys = found.garbage.into_iter().map(|garbage| garbage.key);
+            keys.filter(|key| layout::redis_generation(key).is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(elements(5, &beginning()), Vec::<Bytes>::new(), "a snapshot at 5 sees them");
+        let mut gone = vec![element(b"deleted", 7), element(b"replaced", 7)];
+        gone.sort();
+        assert_eq!(elements(6, &beginning()), gone);
+        assert_eq!(elements(6, &element(b"replaced", 7)).contains(&Bytes::from(element(b"replaced", 7))), true);
     }
 
     #[test]

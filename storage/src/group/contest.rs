@@ -9,7 +9,7 @@
 //! read that would have to call such a unit expired gets the locks alone.
 
 use bytes::Bytes;
-use keyspace::{GroupId, Version};
+use keyspace::{GroupId, KeyRange, Version, layout};
 use proto::wire;
 
 use super::answer::is_expired;
@@ -41,19 +41,35 @@ pub fn contested(group: GroupId, view: &GroupView, request: &ReadRequest, clock_
 
 /// Exclusive locks of others on what the request reads, unless they can only commit above its snapshot.
 fn met(group: GroupId, view: &GroupView, request: &ReadRequest) -> Result<Vec<(Bytes, Holder)>, StateError> {
-    let mut met = Vec::new();
+    let mut met: Vec<(Bytes, Holder)> = Vec::new();
+    let on_unit = |unit: Bytes| {
+        let holders = locks::stored(&*view.snapshot, group, &unit)?;
+        Ok::<_, StateError>(holders.into_iter().map(move |holder| (unit.clone(), holder)))
+    };
     for target in &request.targets {
         match &target.scope {
-            Scope::Unit(unit) => {
-                let holders = locks::stored(&*view.snapshot, group, unit)?;
-                met.extend(holders.into_iter().map(|holder| (unit.clone(), holder)));
-            }
+            Scope::Unit(unit) => met.extend(on_unit(unit.clone())?),
             Scope::Interval(range) => met.extend(locks::stored_within(&*view.snapshot, group, range)?),
+        }
+        // The lock of a span stands below the units that it covers.
+        let first = match &target.scope {
+            Scope::Unit(unit) => unit,
+            Scope::Interval(range) => range.start(),
+        };
+        if let Some(span) = span_over(view, first).filter(|span| !met.iter().any(|(unit, _)| unit == span)) {
+            met.extend(on_unit(span)?);
         }
     }
     let below_snapshot = |p: Version| request.at.is_none_or(|at| p.e < at);
     met.retain(|(_, holder)| holder.exclusive && Some(holder.txn) != request.txn && below_snapshot(holder.prepared));
     Ok(met)
+}
+
+/// The unit of the span that a key lies in.
+fn span_over(view: &GroupView, key: &[u8]) -> Option<Bytes> {
+    let redis = KeyRange::prefix(vec![layout::REDIS]);
+    let span = view.ranges.lookup(key)?.route.range.intersect(&redis)?;
+    span.contains(key).then(|| layout::span_unit(span.start()).into())
 }
 
 /// Whether the unit has expired after the lock was taken.

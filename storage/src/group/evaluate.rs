@@ -27,7 +27,7 @@ use super::request::{Ask, ExecRequest, Outcome, Reason, Scope, Target, Waiting, 
 use super::state::{FORMAT, GroupView, StateError};
 use super::transact::Obstacle;
 use super::versions::VersionReader;
-use super::wait::{Ticket, WaitQueues};
+use super::wait::{Place, Ticket, WaitQueues};
 
 /// The group as it will be once everything in flight has been applied.
 pub struct World {
@@ -212,13 +212,8 @@ pub struct Evaluator<'w> {
 pub enum Evaluated {
     /// Its outcome, which must not leave before the draft's batch is taken.
     Decided(Outcome),
-    /// Nothing yet: `units[at]` stands in its way.
-    Waits {
-        /// Everything that it may touch, in key order.
-        units: Vec<Bytes>,
-        /// Where it waits.
-        at: usize,
-    },
+    /// Nothing yet: it waits here.
+    Waits(Place),
 }
 
 impl Evaluator<'_> {
@@ -288,7 +283,7 @@ impl Evaluator<'_> {
         self.abort_pending_of(request.id);
         match self.obstacle(ticket, &request.targets, None, request.commands.iter().any(Command::writes)) {
             None => {}
-            Some(Obstacle::Unit { units, at }) => return Evaluated::Waits { units, at },
+            Some(Obstacle::Unit(place)) => return Evaluated::Waits(place),
             Some(Obstacle::Interval(seen)) => return Evaluated::Decided(locked(seen)),
         }
         Evaluated::Decided(match self.first_changed(&request.observed) {
@@ -421,7 +416,10 @@ impl Evaluator<'_> {
         })
     }
 
-    fn flush(&mut self, range: &KeyRange, db: Option<u8>, version: Version) {
+    /// Removes what lies below `version`: what is written at that version itself was written behind the flush.
+    pub(super) fn flush(&mut self, range: &KeyRange, db: Option<u8>, version: Version) {
+        debug_assert!(version.s > 0, "a version that was given out");
+        let version = Version { s: version.s - 1, ..version };
         let touched = self.ranges.iter().filter(|owned| owned.route.range.intersect(range).is_some());
         let touched: Vec<RangeId> = touched.map(|owned| owned.route.range_id).collect();
         for range_id in touched {
@@ -496,6 +494,11 @@ pub(super) struct Ran {
     pub(super) flushes: Vec<(KeyRange, Option<u8>)>,
 }
 
+/// Whether a flush of this database, or of all, over these keys takes a key along.
+fn flushes(range: &KeyRange, db: Option<u8>, key: &[u8]) -> bool {
+    range.contains(key) && keyspace::layout::redis_db(key).is_some_and(|of| db.is_none_or(|db| db == of))
+}
+
 /// What one request sees and writes.
 struct ExecView<'e, 'w> {
     world: &'e mut Evaluator<'w>,
@@ -505,6 +508,11 @@ struct ExecView<'e, 'w> {
 }
 
 impl ExecView<'_, '_> {
+    /// Whether the request has flushed what was stored of this key.
+    fn flushes(&self, key: &[u8]) -> bool {
+        self.flushes.iter().any(|(range, db)| flushes(range, *db, key))
+    }
+
     fn scan_now(&mut self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<(Bytes, Record)>, ViewError> {
         let version = self.version();
         let mut pending: BTreeMap<Bytes, Option<Record>> = self
@@ -552,7 +560,8 @@ impl ExecView<'_, '_> {
                 stored = base.next_visible().map_err(storage_error)?;
                 (key, Some(record))
             };
-            let live = record.filter(|record| !self.world.ranges.is_flushed(&key, record.version));
+            let hidden = !self.writes.contains_key(&key) && self.flushes(&key);
+            let live = record.filter(|record| !hidden && !self.world.ranges.is_flushed(&key, record.version));
             found.extend(live.map(|record| (key, record)));
         }
         Ok(found)
@@ -564,6 +573,9 @@ impl View for ExecView<'_, '_> {
         if let Some(value) = self.writes.get(key) {
             let version = self.version();
             return Ok(value.clone().map(|value| Record { value, version }));
+        }
+        if self.flushes(key) {
+            return Ok(None);
         }
         self.world.live_record(key)
     }
@@ -592,6 +604,8 @@ impl View for ExecView<'_, '_> {
 
     fn flush_redis(&mut self, range: &KeyRange, db: Option<u8>) {
         self.flushes.push((range.clone(), db));
+        // What the same request wrote before goes with the rest; what it writes from here on stays.
+        self.writes.retain(|key, _| !flushes(range, db, key));
     }
 
     fn now_ms(&self) -> u64 {

@@ -5,13 +5,17 @@
 //! keeps what it will write (its *intents*) and the version at which the group prepared it, *p*: only a decision that
 //! names this p turns the intents into data (PROTOCOL §3).
 //!
+//! A lock may also cover a *span*: all Redis keys of one range, for a transaction with a command over a whole database.
+//! It stands under a unit of its own ([`keyspace::layout::span_unit`]) and is in the way of every lock inside, as those
+//! are in its. While a span is locked its range is not cut.
+//!
 //! The table holds all locks of the group, those of batches in flight included. It is rebuilt from the engine when a
 //! leader takes office; readers, who see only what is applied, look into the engine instead ([`stored`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use keyspace::{GroupId, KeyRange, TransactionId, Version};
+use keyspace::{GroupId, KeyRange, TransactionId, Version, layout};
 use prost::Message;
 use proto::wire;
 
@@ -36,6 +40,10 @@ pub struct Holder {
     pub since_ms: u64,
     /// What it will write: encoded keys of this unit; `None` deletes.
     pub intents: Vec<(Bytes, Option<Bytes>)>,
+    /// Of the lock of a span: its keys.
+    pub covers: Option<KeyRange>,
+    /// Databases that it will flush over its span; `None`: all.
+    pub flushes: Vec<Option<u8>>,
     /// At the smallest unit of its prewrite: what that was answered.
     pub results: Option<wire::Results>,
 }
@@ -63,12 +71,22 @@ impl Holder {
             since_ms: self.since_ms,
             intents: self.intents.iter().map(intent).collect(),
             results: self.results.clone(),
+            until: self.covers.as_ref().map(|covers| covers.end().cloned().unwrap_or_default()),
+            flushes: self.flushes.iter().copied().map(flush_to_wire).collect(),
         }
     }
 
-    fn from_wire(holder: wire::LockHolder) -> Result<Self, StateError> {
+    fn from_wire(unit: &[u8], holder: wire::LockHolder) -> Result<Self, StateError> {
         let junk = |what: &str| StateError::Junk(format!("lock: {what}"));
         let txn = holder.txn.ok_or_else(|| junk("no transaction"))?;
+        let covers = match holder.until {
+            None => None,
+            Some(end) => {
+                let start = layout::span_start(unit).map(Bytes::copy_from_slice);
+                let span = start.and_then(|start| KeyRange::new(start, (!end.is_empty()).then_some(end)));
+                Some(span.ok_or_else(|| junk("no span"))?)
+            }
+        };
         Ok(Self {
             txn: txn.try_into().map_err(|error| junk(&format!("{error}")))?,
             anchor: holder.anchor,
@@ -78,8 +96,24 @@ impl Holder {
             since_ms: holder.since_ms,
             intents: holder.intents.into_iter().map(|intent| (intent.key, intent.value)).collect(),
             results: holder.results,
+            covers,
+            flushes: holder.flushes.into_iter().map(flush_from_wire).collect::<Result<_, _>>()?,
         })
     }
+
+    /// Whether it keeps `txn` (or a request without one) away.
+    fn excludes(&self, txn: Option<TransactionId>, writes: bool) -> bool {
+        Some(self.txn) != txn && (self.exclusive || writes)
+    }
+}
+
+fn flush_to_wire(db: Option<u8>) -> wire::FlushIntent {
+    wire::FlushIntent { db: u32::from(db.unwrap_or_default()), all_databases: db.is_none() }
+}
+
+fn flush_from_wire(flush: wire::FlushIntent) -> Result<Option<u8>, StateError> {
+    let db = u8::try_from(flush.db).map_err(|_| StateError::Junk(format!("lock: database {}", flush.db)))?;
+    Ok((!flush.all_databases).then_some(db))
 }
 
 /// All locks of a group.
@@ -88,6 +122,8 @@ impl Holder {
 #[derive(Debug, Default)]
 pub struct LockTable {
     units: BTreeMap<Bytes, Vec<Holder>>,
+    /// Units among them that are spans, and their keys.
+    spans: BTreeMap<Bytes, KeyRange>,
     /// What each transaction holds.
     held: BTreeMap<TransactionId, BTreeSet<Bytes>>,
 }
@@ -101,7 +137,7 @@ impl LockTable {
         cursor.seek(&start)?;
         while let Some((key, value)) = cursor.current() {
             let unit = Bytes::copy_from_slice(GroupKeys::split_lock(key));
-            for holder in decode(value)? {
+            for holder in decode(&unit, value)? {
                 table.add(&unit, holder);
             }
             cursor.next()?;
@@ -129,15 +165,31 @@ impl LockTable {
         self.holders(unit).iter().find(|holder| holder.txn == txn)
     }
 
-    /// Whether somebody else's lock keeps `txn` (or a request without one) from a unit.
+    /// Whether somebody else's lock, on the unit or on a span over it, keeps `txn` (or a request without one) away.
     pub fn blocks(&self, unit: &[u8], txn: Option<TransactionId>, writes: bool) -> bool {
-        self.holders(unit).iter().any(|holder| Some(holder.txn) != txn && (holder.exclusive || writes))
+        let excluded = |unit: &[u8]| self.holders(unit).iter().any(|holder| holder.excludes(txn, writes));
+        excluded(unit) || self.spans.iter().any(|(span, keys)| keys.contains(unit) && excluded(span))
     }
 
-    /// Locked units of an interval.
-    pub fn within(&self, range: &KeyRange) -> impl Iterator<Item = (&Bytes, &Vec<Holder>)> {
+    /// Others' locks that keep `txn` (or a request without one) from an interval: those inside in key order, behind
+    /// the span over it.
+    pub fn blocking_within(
+        &self,
+        range: &KeyRange,
+        txn: Option<TransactionId>,
+        writes: bool,
+    ) -> impl Iterator<Item = (&Bytes, &Holder)> {
         let end = range.end().cloned().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        self.units.range((std::ops::Bound::Included(range.start().clone()), end))
+        let inside = self.units.range((std::ops::Bound::Included(range.start().clone()), end));
+        let over = self.spans.iter().filter(|(span, keys)| !range.contains(span) && keys.intersect(range).is_some());
+        let over = over.map(|(span, _)| (span, &self.units[span]));
+        let all = over.chain(inside).flat_map(|(unit, holders)| holders.iter().map(move |holder| (unit, holder)));
+        all.filter(move |(_, holder)| holder.excludes(txn, writes))
+    }
+
+    /// Whether a span is locked that has keys of this interval.
+    pub fn has_span_in(&self, range: &KeyRange) -> bool {
+        self.spans.values().any(|keys| keys.intersect(range).is_some())
     }
 
     /// Every lock, for whoever looks for old ones.
@@ -156,11 +208,18 @@ impl LockTable {
     /// If another's lock excludes it: evaluation has checked that.
     pub fn take(&mut self, unit: &Bytes, holder: Holder) {
         self.drop_lock(unit, holder.txn);
-        assert!(!self.blocks(unit, Some(holder.txn), holder.exclusive), "two transactions hold one unit");
+        let (txn, exclusive) = (Some(holder.txn), holder.exclusive);
+        assert!(!self.blocks(unit, txn, exclusive), "two transactions hold one unit");
+        let free =
+            holder.covers.as_ref().is_none_or(|keys| self.blocking_within(keys, txn, exclusive).next().is_none());
+        assert!(free, "a span is locked over the locks of others");
         self.add(unit, holder);
     }
 
     fn add(&mut self, unit: &Bytes, holder: Holder) {
+        if let Some(keys) = &holder.covers {
+            self.spans.insert(unit.clone(), keys.clone());
+        }
         self.held.entry(holder.txn).or_default().insert(unit.clone());
         self.units.entry(unit.clone()).or_default().push(holder);
     }
@@ -172,6 +231,7 @@ impl LockTable {
         let holder = holders.swap_remove(at);
         if holders.is_empty() {
             self.units.remove(unit);
+            self.spans.remove(unit);
         }
         if let Some(held) = self.held.get_mut(&txn) {
             held.remove(unit);
@@ -190,14 +250,14 @@ impl LockTable {
     }
 }
 
-fn decode(stored: &[u8]) -> Result<Vec<Holder>, StateError> {
+fn decode(unit: &[u8], stored: &[u8]) -> Result<Vec<Holder>, StateError> {
     let lock = wire::UnitLock::decode(stored).map_err(|error| StateError::Junk(error.to_string()))?;
-    lock.holders.into_iter().map(Holder::from_wire).collect()
+    lock.holders.into_iter().map(|holder| Holder::from_wire(unit, holder)).collect()
 }
 
 /// Who holds a unit by a snapshot.
 pub fn stored(snapshot: &dyn Snapshot, group: GroupId, unit: &[u8]) -> Result<Vec<Holder>, StateError> {
-    snapshot.get(&GroupKeys::new(group).lock(unit))?.map_or_else(|| Ok(Vec::new()), |stored| decode(&stored))
+    snapshot.get(&GroupKeys::new(group).lock(unit))?.map_or_else(|| Ok(Vec::new()), |stored| decode(unit, &stored))
 }
 
 /// Who holds which units of an interval by a snapshot.
@@ -214,7 +274,7 @@ pub fn stored_within(
     cursor.seek(&start)?;
     while let Some((key, value)) = cursor.current() {
         let unit = Bytes::copy_from_slice(GroupKeys::split_lock(key));
-        found.extend(decode(value)?.into_iter().map(|holder| (unit.clone(), holder)));
+        found.extend(decode(&unit, value)?.into_iter().map(|holder| (unit.clone(), holder)));
         cursor.next()?;
     }
     Ok(found)
@@ -243,7 +303,45 @@ pub mod tests {
             since_ms: 100,
             intents: vec![("k1".into(), Some("value".into())), ("k2".into(), None)],
             results: Some(wire::Results::default()),
+            covers: None,
+            flushes: Vec::new(),
         }
+    }
+
+    fn span(sequence: u64, exclusive: bool) -> (Bytes, Holder) {
+        let keys = KeyRange::new("b", Some("m".into())).unwrap();
+        let flushes = if exclusive { vec![None, Some(3)] } else { Vec::new() };
+        (layout::span_unit(b"b").into(), Holder { covers: Some(keys), flushes, ..holder(sequence, exclusive) })
+    }
+
+    #[test]
+    fn a_span_and_what_lies_inside_exclude_each_other() {
+        let mut table = LockTable::default();
+        let (inside, outside) = (Bytes::from("c"), Bytes::from("z"));
+        let (unit, shared) = span(1, false);
+        table.take(&unit, shared);
+        assert!(!table.blocks(&inside, None, false) && table.blocks(&inside, None, true));
+        assert!(!table.blocks(&outside, None, true));
+        table.take(&unit, span(1, true).1);
+        assert!(table.blocks(&inside, None, false) && !table.blocks(&inside, Some(txn(1)), true), "its own");
+        let part = KeyRange::new("d", Some("e".into())).unwrap();
+        assert_eq!(table.blocking_within(&part, None, false).count(), 1);
+        assert!(table.has_span_in(&part));
+        table.drop_lock(&unit, txn(1));
+        assert!(!table.blocks(&inside, None, true) && !table.has_span_in(&part));
+        table.take(&inside, holder(2, true));
+        let keys = KeyRange::new("b", Some("m".into())).unwrap();
+        let in_the_way: Vec<_> = table.blocking_within(&keys, Some(txn(1)), true).map(|(unit, _)| unit).collect();
+        assert_eq!(in_the_way, [&inside]);
+    }
+
+    #[test]
+    #[should_panic(expected = "over the locks of others")]
+    fn a_span_is_never_locked_over_the_locks_of_others() {
+        let mut table = LockTable::default();
+        table.take(&Bytes::from("c"), holder(2, true));
+        let (unit, exclusive) = span(1, true);
+        table.take(&unit, exclusive);
     }
 
     #[test]
@@ -279,8 +377,14 @@ pub mod tests {
         table.take(&unit, holder(1, false));
         table.take(&unit, holder(2, false));
         let stored = table.change(&unit).lock.unwrap().encode_to_vec();
-        assert_eq!(decode(&stored).unwrap(), [holder(1, false), holder(2, false)]);
-        assert!(decode(b"\xffjunk").is_err());
+        assert_eq!(decode(&unit, &stored).unwrap(), [holder(1, false), holder(2, false)]);
+        assert!(decode(&unit, b"\xffjunk").is_err());
+        let (span_unit, exclusive) = span(1, true);
+        let mut spans = LockTable::default();
+        spans.take(&span_unit, exclusive.clone());
+        let stored = spans.change(&span_unit).lock.unwrap().encode_to_vec();
+        assert_eq!(decode(&span_unit, &stored).unwrap(), [exclusive]);
+        assert!(decode(b"no span", &stored).is_err());
         table.drop_lock(&unit, txn(1));
         table.drop_lock(&unit, txn(2));
         assert_eq!(table.change(&unit).lock, None);

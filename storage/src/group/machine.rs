@@ -20,6 +20,7 @@ use proto::wire;
 use super::apply::Applier;
 use super::keys::GroupKeys;
 use super::state::{FORMAT, Head, StateError, Views};
+use crate::aside::aside;
 use crate::engine::{Batch, Engine};
 use crate::raft::log::GroupLog;
 use crate::raft::snapshot::{FrozenRange, ReceivedFiles, SnapshotData};
@@ -153,7 +154,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.log.sync().await?;
         let engine = self.engine.clone();
         let group = self.group;
-        tokio::task::spawn_blocking(move || install(&*engine, group, files)).await.map_err(io_error)??;
+        aside(move || install(&*engine, group, files)).await??;
         self.views.forget();
         let installed = self.views.open().map_err(io_error)?.head.applied;
         tracing::info!(group = self.group.0, ?installed, announced = ?meta.last_log_id, "installed a snapshot");
@@ -176,7 +177,7 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
             return Ok(snapshot);
         }
         let engine = self.engine.clone();
-        tokio::task::spawn_blocking(move || engine.sync()).await.map_err(io_error)?.map_err(io_error)?;
+        aside(move || engine.sync()).await?.map_err(io_error)?;
         Ok(snapshot)
     }
 }

@@ -28,7 +28,7 @@ use super::read::{CheckError, Replicate};
 use super::request::{Ask, Outcome, ReplyTo, Scope, Waiting, locked, not_executed};
 use super::split;
 use super::state::StateError;
-use super::wait::{Ticket, WaitQueues};
+use super::wait::{Place, Ticket, WaitQueues};
 
 /// Requests evaluated between two looks at what has completed.
 const EVALUATIONS_PER_TURN: usize = 256;
@@ -301,12 +301,12 @@ impl<'x> Office<'x> {
                 } else {
                     match evaluator.evaluate(None, &ask) {
                         Evaluated::Decided(outcome) => outcome,
-                        Evaluated::Waits { units, at } => {
+                        Evaluated::Waits(place) => {
                             // What comes behind it must see it in its queue.
                             if connection != 0 {
-                                overtaken.push((connection, units.clone()));
+                                overtaken.push((connection, place.units.clone()));
                             }
-                            parked = Some((Waiting { ask, reply }, units, at));
+                            parked = Some((Waiting { ask, reply }, place));
                             break;
                         }
                     }
@@ -330,8 +330,8 @@ impl<'x> Office<'x> {
         for (reply, answer) in decided {
             self.seal(Asker::Gateway(reply), answer);
         }
-        if let Some((waiting, units, at)) = parked {
-            self.park(None, waiting, units, at);
+        if let Some((waiting, place)) = parked {
+            self.park(None, waiting, place);
         }
         self.wake(&freed);
         looked_at
@@ -356,15 +356,15 @@ impl<'x> Office<'x> {
                 let woken = self.waits.leave(ticket);
                 self.woken.extend(woken);
             }
-            Evaluated::Waits { units, at } => self.park(Some(ticket), waiting, units, at),
+            Evaluated::Waits(place) => self.park(Some(ticket), waiting, place),
         }
         self.wake(&freed);
     }
 
-    fn park(&mut self, ticket: Option<Ticket>, waiting: Waiting, units: Vec<Bytes>, at: usize) {
+    fn park(&mut self, ticket: Option<Ticket>, waiting: Waiting, place: Place) {
         counter!("storage_lock_waits_total").increment(1);
         let deadline = self.began.elapsed() + self.executor.limits.lock_wait;
-        let woken = self.waits.park(ticket, waiting, units, at, millis(deadline));
+        let woken = self.waits.park(ticket, waiting, place, millis(deadline));
         self.woken.extend(woken);
     }
 
@@ -416,6 +416,8 @@ impl<'x> Office<'x> {
             }
             Internal::Split(request) => match split::plan(&self.world.ranges, &request) {
                 Ok(split::Plan::Already(left, right)) => InternalDone::Split(left, right),
+                // Whoever locks a span has named it by its range. It does not last.
+                Ok(split::Plan::Cut { halves, .. }) if self.has_locked_span(&*halves) => InternalDone::Retry,
                 Ok(split::Plan::Cut { removed, halves }) => {
                     let [left, right] = [halves[0].route.clone(), halves[1].route.clone()];
                     self.change_ranges(&[removed], halves.to_vec());
@@ -424,6 +426,10 @@ impl<'x> Office<'x> {
                 Err(refused) => InternalDone::SplitRefused(refused),
             },
         }
+    }
+
+    fn has_locked_span(&self, ranges: &[OwnedRange]) -> bool {
+        ranges.iter().any(|owned| self.world.locks.has_span_in(&owned.route.range))
     }
 
     fn change_ranges(&mut self, removed: &[(RangeId, Epoch)], added: Vec<OwnedRange>) {

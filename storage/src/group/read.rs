@@ -31,6 +31,7 @@ use super::request::{Outcome, ReadRequest, Reason, ReplyTo, not_executed, refusa
 use super::state::{GroupView, Views};
 use super::versions::VersionReader;
 use super::{GroupRaft, WallClock};
+use crate::aside::aside;
 
 /// Most reads that share one check.
 const READS_PER_CHECK: usize = 4096;
@@ -164,7 +165,7 @@ impl Reader {
             let needs = if reads.iter().any(|read| read.request.is_scan()) {
                 // An evaluation gets about a millisecond of an executor thread; scans take longer.
                 let reader = self.clone();
-                let evaluated = tokio::task::spawn_blocking(move || {
+                let evaluated = aside(move || {
                     let needs = reader.answer_ready(&view, clock_ms, &mut reads);
                     (needs, reads)
                 });

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use commands::ViewError;
-use keyspace::{KeyRange, TransactionId, Version};
+use keyspace::{KeyRange, TransactionId, Version, layout};
 use planted::Fault;
 use prost::Message;
 use proto::wire;
@@ -29,20 +29,15 @@ use super::records::{Record, State};
 use super::request::{
     Outcome, Prewrite, Reason, Scope, Step, StepRequest, Target, locked, refusal, rejected, units_of,
 };
-use super::wait::Ticket;
+use super::wait::{Place, Ticket};
 
 /// Most locks that a refusal lists.
 const LISTED_LOCKS: usize = 64;
 
 /// What keeps a request from running now.
 pub(super) enum Obstacle {
-    /// One of its units, in key order: it may wait there.
-    Unit {
-        /// All of them.
-        units: Vec<Bytes>,
-        /// The one.
-        at: usize,
-    },
+    /// A unit: it may wait there.
+    Unit(Place),
     /// Locks inside an interval: it is refused.
     Interval(Vec<wire::SeenLock>),
 }
@@ -105,7 +100,7 @@ impl Evaluator<'_> {
         let units = units_of(targets);
         let mine = |unit: &[u8]| txn.is_some_and(|txn| self.locks.holder(unit, txn).is_some());
         if let Some(at) = self.queues.obstacle(ticket, &units, mine, |unit| self.locks.blocks(unit, txn, writes)) {
-            return Some(Obstacle::Unit { units, at });
+            return Some(Obstacle::Unit(Place { units, at, spans: Vec::new() }));
         }
         let intervals = targets.iter().filter_map(|target| match &target.scope {
             Scope::Interval(range) => Some(range),
@@ -123,9 +118,50 @@ impl Evaluator<'_> {
         writes: bool,
     ) -> impl Iterator<Item = wire::SeenLock> {
         let now_ms = self.now_ms;
-        let all = self.locks.within(range).flat_map(|(unit, holders)| holders.iter().map(move |holder| (unit, holder)));
-        all.filter(move |(_, holder)| Some(holder.txn) != txn && (holder.exclusive || writes))
-            .map(move |(unit, holder)| holder.seen_at(unit, now_ms))
+        self.locks.blocking_within(range, txn, writes).map(move |(unit, holder)| holder.seen_at(unit, now_ms))
+    }
+
+    /// What keeps a prewrite from its locks: the smallest unit that somebody has, of its own or inside its spans.
+    fn obstacle_to_lock(
+        &self,
+        ticket: Option<Ticket>,
+        units: &[Bytes],
+        spans: &BTreeMap<Bytes, KeyRange>,
+        txn: TransactionId,
+        writes: bool,
+    ) -> Option<Place> {
+        if self.locks.is_empty() && self.queues.is_empty() {
+            return None;
+        }
+        let mine = |unit: &[u8]| self.locks.holder(unit, txn).is_some();
+        let blocked = |unit: &[u8]| self.locks.blocks(unit, Some(txn), writes);
+        let own = self.queues.obstacle(ticket, units, mine, blocked).map(|at| units[at].clone());
+        let inside = spans.values().filter_map(|keys| {
+            self.locks.blocking_within(keys, Some(txn), writes).map(|(unit, _)| unit).min().cloned()
+        });
+        let first = own.into_iter().chain(inside).min()?;
+        let below = |keys: &KeyRange| KeyRange::new(keys.start().clone(), Some(first.clone()))?.intersect(keys);
+        let mut units = units.to_vec();
+        let at = units.binary_search(&first).unwrap_or_else(|at| {
+            units.insert(at, first.clone());
+            at
+        });
+        Some(Place { units, at, spans: spans.values().filter_map(below).collect() })
+    }
+
+    /// The spans that a prewrite locks, by their units. `None`: an interval that is not all Redis keys of a range.
+    fn spans_of(&self, targets: &[Target]) -> Option<BTreeMap<Bytes, KeyRange>> {
+        let redis = KeyRange::prefix(vec![layout::REDIS]);
+        let intervals = targets.iter().filter_map(|target| match &target.scope {
+            Scope::Interval(range) => Some(range),
+            Scope::Unit(_) => None,
+        });
+        let span = |range: &KeyRange| {
+            let owned = self.ranges.lookup(range.start())?;
+            let whole = owned.route.range.intersect(&redis).as_ref() == Some(range);
+            whole.then(|| (layout::span_unit(range.start()).into(), range.clone()))
+        };
+        intervals.map(span).collect()
     }
 
     /// The locks on a unit as somebody in whose way they are is told.
@@ -138,7 +174,12 @@ impl Evaluator<'_> {
         if let Some(refused) = self.refuses_begin(request, !prewrite.participants.is_empty()) {
             return Evaluated::Decided(refused);
         }
-        let units = units_of(&request.targets);
+        let Some(spans) = self.spans_of(&request.targets) else {
+            return Evaluated::Decided(rejected("a prewrite locks an interval that is not a whole span"));
+        };
+        let mut units = units_of(&request.targets);
+        units.extend(spans.keys().cloned());
+        units.sort_unstable();
         let Some(first) = units.first() else {
             return Evaluated::Decided(rejected("a prewrite names no unit"));
         };
@@ -146,21 +187,19 @@ impl Evaluator<'_> {
             return Evaluated::Decided(vote);
         }
         // A lock without intents may be filled. A delayed prewrite must not take back what a later one has filled in.
-        let is_other = |holder: &&Holder| !(holder.exclusive && holder.intents.is_empty());
+        let is_empty = |holder: &Holder| holder.intents.is_empty() && holder.flushes.is_empty();
+        let is_other = |holder: &&Holder| !(holder.exclusive && is_empty(holder));
         if units.iter().filter_map(|unit| self.locks.holder(unit, request.txn)).any(|holder| is_other(&holder)) {
             return Evaluated::Decided(rejected("another prewrite of this transaction holds the unit"));
         }
         let writes = !prewrite.intents.is_empty() || prewrite.exclusive || prewrite.commands.iter().any(|c| c.writes());
-        match self.obstacle(ticket, &request.targets, Some(request.txn), writes) {
+        match self.obstacle_to_lock(ticket, &units, &spans, request.txn, writes) {
             None => {}
-            Some(Obstacle::Unit { units, at }) if prewrite.waits => return Evaluated::Waits { units, at },
-            Some(Obstacle::Unit { units, at }) => return Evaluated::Decided(locked(self.seen_at(&units[at]))),
-            Some(Obstacle::Interval(_)) => {
-                return Evaluated::Decided(rejected("intervals cannot be part of a transaction yet"));
-            }
+            Some(place) if prewrite.waits => return Evaluated::Waits(place),
+            Some(Place { units, at, .. }) => return Evaluated::Decided(locked(self.seen_at(&units[at]))),
         }
         let outcome = match self.first_changed(&prewrite.observed) {
-            Ok(None) => self.lock(request, prewrite, units).unwrap_or_else(|error| rejected(error.to_string())),
+            Ok(None) => self.lock(request, prewrite, units, &spans).unwrap_or_else(|error| rejected(error.to_string())),
             Ok(Some(unit)) => refusal(Reason::Conflict(wire::Conflict { unit })),
             Err(error) => rejected(error.to_string()),
         };
@@ -206,10 +245,20 @@ impl Evaluator<'_> {
     }
 
     /// Evaluates a prewrite that nothing stands in the way of, and takes its locks.
-    fn lock(&mut self, request: &StepRequest, prewrite: &Prewrite, units: Vec<Bytes>) -> Result<Outcome, ViewError> {
+    fn lock(
+        &mut self,
+        request: &StepRequest,
+        prewrite: &Prewrite,
+        units: Vec<Bytes>,
+        spans: &BTreeMap<Bytes, KeyRange>,
+    ) -> Result<Outcome, ViewError> {
         let evaluated = self.run_commands(&prewrite.commands)?;
-        if !evaluated.flushes.is_empty() {
-            return Ok(rejected("a flush cannot be part of a transaction yet"));
+        let mut flushes: BTreeMap<Bytes, Vec<Option<u8>>> = BTreeMap::new();
+        for (range, db) in evaluated.flushes {
+            match spans.iter().find(|(_, keys)| **keys == range) {
+                Some((span, _)) => flushes.entry(span.clone()).or_default().push(db),
+                None => return Ok(rejected("a transaction flushes outside of the spans that it names")),
+            }
         }
         let mut intents: BTreeMap<Bytes, Option<Bytes>> = evaluated.writes;
         intents.extend(prewrite.intents.iter().cloned());
@@ -218,7 +267,7 @@ impl Evaluator<'_> {
         }
         let mut by_unit: BTreeMap<Bytes, Vec<(Bytes, Option<Bytes>)>> = BTreeMap::new();
         for (key, value) in intents {
-            let unit = keyspace::layout::unit_len(&key).ok().map(|length| key.slice(..length));
+            let unit = layout::unit_len(&key).ok().map(|length| key.slice(..length));
             match unit.filter(|unit| units.binary_search(unit).is_ok()) {
                 Some(unit) => by_unit.entry(unit).or_default().push((key, value)),
                 None => return Ok(rejected("a transaction writes outside of the units that it names")),
@@ -234,11 +283,14 @@ impl Evaluator<'_> {
         let vote = prepared(p, results.clone().unwrap_or_default());
         for unit in units {
             let intents = by_unit.remove(&unit).unwrap_or_default();
+            let flushes = flushes.remove(&unit).unwrap_or_default();
             let holder = Holder {
                 txn: request.txn,
                 anchor: request.anchor.clone(),
                 prepared: p,
-                exclusive: prewrite.exclusive || !intents.is_empty(),
+                exclusive: prewrite.exclusive || !intents.is_empty() || !flushes.is_empty(),
+                covers: spans.get(&unit).cloned(),
+                flushes,
                 fingerprint: prewrite.fingerprint,
                 since_ms: self.now_ms,
                 intents,
@@ -347,10 +399,16 @@ impl Evaluator<'_> {
     fn drop_all_locks(&mut self, txn: TransactionId) {
         let held: Vec<Bytes> = self.locks.units_of(txn).cloned().collect();
         for unit in held {
-            self.locks.drop_lock(&unit, txn);
+            let holder = self.locks.drop_lock(&unit, txn);
             self.carry_lock(&unit);
-            self.freed.push(unit);
+            self.free(unit, holder.and_then(|holder| holder.covers).as_ref());
         }
+    }
+
+    /// A unit is free, and with it what its span covers.
+    fn free(&mut self, unit: Bytes, covers: Option<&KeyRange>) {
+        self.freed.push(unit);
+        self.freed.extend(covers.into_iter().flat_map(|keys| self.queues.queued_within(keys)).cloned());
     }
 
     /// Ends the locks of a decided transaction on units of this group.
@@ -363,11 +421,14 @@ impl Evaluator<'_> {
         for (unit, p) in participants {
             let Some(holder) = self.locks.drop_lock(unit, txn) else { continue };
             self.carry_lock(unit);
-            self.freed.push(unit.clone());
+            self.free(unit.clone(), holder.covers.as_ref());
             let decided = committed_at.filter(|_| holder.prepared == *p || planted::is_on(Fault::NoCheckOfP));
             let Some(at) = decided else { continue };
             if let Some(owned) = self.ranges.lookup(unit) {
                 self.draft.relies_on(owned.route.range_id, owned.route.epoch);
+            }
+            if let Some(span) = &holder.covers {
+                holder.flushes.iter().for_each(|db| self.flush(span, *db, at));
             }
             for (key, value) in holder.intents {
                 self.write(key, at, value);

@@ -3,7 +3,8 @@
 //! A request waits in one queue, that of the smallest unit that stands in its way. While it waits there it keeps a
 //! reservation on each of its smaller units, which were free, and has none on larger ones; the first of a queue has
 //! the unit itself reserved. Newcomers queue behind whoever waits and behind reservations. So everybody takes units in
-//! key order, locks and reservations alike, and no circle of waiting can close.
+//! key order, locks and reservations alike, and no circle of waiting can close. A request for a span waits at the
+//! smallest locked unit inside and has the part below reserved.
 //!
 //! Whatever frees a unit wakes the first of its queue, which begins again: it is evaluated as if it had just come,
 //! but in its old place ([`WaitQueues::obstacle`] knows its ticket). Each wait has a deadline, which ends its place and
@@ -12,8 +13,10 @@
 //! Pure: what waits is a `T`, and time is handed in.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 
 use bytes::Bytes;
+use keyspace::KeyRange;
 
 /// Names a request that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +32,17 @@ struct Waiter {
     deadline_ms: u64,
 }
 
+/// Where a request waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Everything that it may touch, and what stands in its way, in key order.
+    pub units: Vec<Bytes>,
+    /// Which of them stands in its way.
+    pub at: usize,
+    /// Keys below that, of spans that it will lock: reserved like units.
+    pub spans: Vec<KeyRange>,
+}
+
 /// The queues of a group.
 ///
 /// Invariants: a waiter stands in exactly one queue; a unit is reserved by one waiter at most; `waiting` holds what
@@ -39,6 +53,7 @@ pub struct WaitQueues<T> {
     waiting: HashMap<Ticket, T>,
     queues: BTreeMap<Bytes, VecDeque<Ticket>>,
     reserved: HashMap<Bytes, Ticket>,
+    reserved_spans: Vec<(KeyRange, Ticket)>,
     next: u64,
 }
 
@@ -49,6 +64,7 @@ impl<T> Default for WaitQueues<T> {
             waiting: HashMap::new(),
             queues: BTreeMap::new(),
             reserved: HashMap::new(),
+            reserved_spans: Vec::new(),
             next: 0,
         }
     }
@@ -84,18 +100,19 @@ impl<T> WaitQueues<T> {
                 Some(by) => Some(*by) != ticket,
                 None => self.first_at(unit).is_some_and(|first| Some(first) != ticket),
             };
+            let spans = &self.reserved_spans;
+            let taken = taken || spans.iter().any(|(keys, by)| Some(*by) != ticket && keys.contains(unit));
             locked(unit) || (taken && !mine(unit))
         })
     }
 
-    /// Has a request wait at its obstacle `units[at]`, until `deadline_ms`. A waiter that was woken and met another
+    /// Has a request wait at its obstacle, until `deadline_ms`. A waiter that was woken and met another
     /// obstacle moves on; its deadline stays. Gives back whom that wakes.
     pub fn park(
         &mut self,
         ticket: Option<Ticket>,
         what: T,
-        units: Vec<Bytes>,
-        at: usize,
+        Place { units, at, spans }: Place,
         deadline_ms: u64,
     ) -> Vec<Ticket> {
         let ticket = ticket.unwrap_or_else(|| {
@@ -107,7 +124,7 @@ impl<T> WaitQueues<T> {
         let mut deadline_ms = deadline_ms;
         if let Some(before) = self.waiters.get(&ticket) {
             deadline_ms = before.deadline_ms;
-            if before.at == at {
+            if before.units[before.at] == units[at] {
                 return woken;
             }
             woken = self.give_up_place(ticket);
@@ -116,6 +133,7 @@ impl<T> WaitQueues<T> {
             let other = self.reserved.insert(unit.clone(), ticket);
             debug_assert!(other.is_none_or(|other| other == ticket), "a reserved unit is an obstacle");
         }
+        self.reserved_spans.extend(spans.into_iter().map(|keys| (keys, ticket)));
         self.queues.entry(units[at].clone()).or_default().push_back(ticket);
         self.waiters.insert(ticket, Waiter { units, at, deadline_ms });
         // Somebody behind it in the old queue may only have waited for its reservation, which it has again.
@@ -153,7 +171,18 @@ impl<T> WaitQueues<T> {
                 woken.extend(self.first_at(unit));
             }
         }
+        let (ended, kept) = std::mem::take(&mut self.reserved_spans).into_iter().partition(|(_, by)| *by == ticket);
+        self.reserved_spans = kept;
+        for (keys, _) in ended {
+            woken.extend(self.queued_within(&keys).filter_map(|unit| self.first_at(unit)));
+        }
         woken
+    }
+
+    /// Units of an interval that somebody waits for.
+    pub fn queued_within(&self, keys: &KeyRange) -> impl Iterator<Item = &Bytes> {
+        let end = keys.end().cloned().map_or(Bound::Unbounded, Bound::Excluded);
+        self.queues.range((Bound::Included(keys.start().clone()), end)).map(|(unit, _)| unit)
     }
 
     /// Who is next when this unit becomes free.
@@ -197,6 +226,10 @@ mod tests {
         served: Vec<u32>,
     }
 
+    fn at_unit(units: Vec<Bytes>, at: usize) -> Place {
+        Place { units, at, spans: Vec::new() }
+    }
+
     impl Desk {
         fn come(&mut self, name: u32, wants: &[&str]) {
             self.serve(None, name, units(wants));
@@ -205,7 +238,7 @@ mod tests {
         fn serve(&mut self, ticket: Option<Ticket>, name: u32, wants: Vec<Bytes>) {
             let obstacle = self.queues.obstacle(ticket, &wants, |_| false, |unit| self.locked.contains(unit));
             let woken = match obstacle {
-                Some(at) => self.queues.park(ticket, (name, wants.clone()), wants, at, 1000),
+                Some(at) => self.queues.park(ticket, (name, wants.clone()), at_unit(wants, at), 1000),
                 None => {
                     self.served.push(name);
                     ticket.map(|ticket| self.queues.leave(ticket)).unwrap_or_default()
@@ -249,6 +282,22 @@ mod tests {
         desk.come(1, &["a", "b"]);
         desk.come(2, &["b"]);
         assert_eq!(desk.served, [2]);
+    }
+
+    #[test]
+    fn who_waits_for_a_span_has_the_part_below_its_obstacle() {
+        let mut desk = Desk::default();
+        desk.locked.extend(units(&["d"]));
+        let below = KeyRange::new("b", Some("d".into())).unwrap();
+        let place = Place { units: units(&["b-span", "d"]), at: 1, spans: vec![below] };
+        desk.queues.park(None, (1, units(&["b-span"])), place, 1000);
+        desk.come(2, &["c"]);
+        desk.come(3, &["e"]);
+        desk.come(4, &["d"]);
+        assert_eq!(desk.served, [3]);
+        desk.unlock("d");
+        assert_eq!(desk.served, [3, 1, 4, 2]);
+        assert!(desk.queues.is_empty() && desk.queues.reserved_spans.is_empty());
     }
 
     #[test]

@@ -96,7 +96,7 @@ async fn step(
     drop(view);
     counter!("storage_garbage_looks_total").increment(found.looked_at as u64);
     if !found.garbage.is_empty() {
-        let versions: usize = found.garbage.iter().map(|garbage| garbage.versions.len()).sum();
+        let versions = found.versions;
         let collect = Internal::Collect { safe_point_e: pass.safe_point_e, garbage: found.garbage };
         match replica.internal(collect).await {
             Ok(InternalDone::Done) => counter!("storage_garbage_versions_total").increment(versions as u64),

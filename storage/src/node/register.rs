@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use keyspace::NodeId;
 use metrics::counter;
+use proto::Dialer;
 use proto::status::{Fault, FaultCode};
 use proto::wire;
 use proto::wire::cluster_client::ClusterClient;
@@ -27,27 +28,26 @@ const SPACING: Duration = Duration::from_millis(50);
 /// A client of the first placement endpoint that answers, in turn.
 pub struct PlacementClient {
     endpoints: Vec<String>,
+    dialer: Dialer,
     next: usize,
 }
 
 impl PlacementClient {
     /// Of these endpoints, `http://host:port`.
-    pub fn new(endpoints: Vec<String>) -> Self {
-        Self { endpoints, next: 0 }
+    pub fn new(endpoints: Vec<String>, dialer: Dialer) -> Self {
+        Self { endpoints, dialer, next: 0 }
     }
 
     async fn connect(&mut self) -> Result<ClusterClient<Channel>, tonic::Status> {
         let endpoint = self.endpoints.get(self.next % self.endpoints.len().max(1)).cloned().unwrap_or_default();
         self.next += 1;
         let unavailable = |error: tonic::transport::Error| tonic::Status::unavailable(format!("{endpoint}: {error}"));
-        let channel = Endpoint::from_shared(endpoint.clone())
+        let target = Endpoint::from_shared(endpoint.clone())
             .map_err(unavailable)?
             .connect_timeout(DEADLINE)
             .timeout(DEADLINE)
-            .tcp_nodelay(true)
-            .connect()
-            .await
-            .map_err(unavailable)?;
+            .tcp_nodelay(true);
+        let channel = self.dialer.connect(&target).await.map_err(unavailable)?;
         Ok(ClusterClient::new(channel))
     }
 }

@@ -18,10 +18,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use keyspace::{GroupId, TransactionId};
 use metrics::counter;
-use proto::wire;
 use proto::wire::distribution_client::DistributionClient;
 use proto::wire::transact::Step;
 use proto::wire::transacted::Answer;
+use proto::{Dialer, wire};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
@@ -41,10 +41,11 @@ type Missed = String;
 pub async fn sweep(
     node: Arc<Node>,
     placement: Vec<String>,
+    dialer: Dialer,
     mut found: mpsc::Receiver<Leftovers>,
     stop: CancellationToken,
 ) {
-    let mut round = Round { node, placement, channels: HashMap::new() };
+    let mut round = Round { node, placement, dialer, channels: HashMap::new() };
     while let Some(Some(leftovers)) = stop.run_until_cancelled(found.recv()).await {
         let group = leftovers.group;
         if let Some(Err(missed)) = stop.run_until_cancelled(round.finish(leftovers)).await {
@@ -58,6 +59,7 @@ pub async fn sweep(
 struct Round {
     node: Arc<Node>,
     placement: Vec<String>,
+    dialer: Dialer,
     channels: HashMap<String, Channel>,
 }
 
@@ -205,7 +207,7 @@ impl Round {
         }
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| error.to_string())?;
         let endpoint = endpoint.connect_timeout(DEADLINE).timeout(DEADLINE).tcp_nodelay(true);
-        let channel = endpoint.connect().await.map_err(|error| format!("{address}: {error}"))?;
+        let channel = self.dialer.connect(&endpoint).await.map_err(|error| format!("{address}: {error}"))?;
         self.channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }

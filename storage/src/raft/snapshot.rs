@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use crate::aside::leave_aside;
 use crate::engine::{Engine, EngineError, ExportedFile, Snapshot};
 
 /// Size at which an export begins the next file, in bytes.
@@ -185,10 +186,7 @@ impl Drop for TransferDir {
             }
         };
         // Unlinking gigabytes takes a while: not on a thread that serves others.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
-            Err(_) => remove(),
-        }
+        leave_aside(remove);
     }
 }
 

@@ -5,14 +5,15 @@ use super::super::arguments::{
 };
 use super::DatabaseCommand::*;
 use super::Flag::*;
+use super::GatewayCommand::Describe;
 use super::KeyCommand::*;
-use super::Place::{AtLeader, OverDatabase};
+use super::Place::{AtGateway, AtLeader, Container, OverDatabase};
 use super::{KeySpec, Spec};
 
 /// In alphabetical order.
 pub(super) const COMMANDS: &[Spec] = &[
     Spec::new("copy", AtLeader(Copy), -3, &[Write, DenyOom])
-        .keys(KeySpec::pair(&["RO", "access"], &["OW", "update"]))
+        .keys(&[KeySpec::one(&["RO", "access"]), KeySpec::at(2, &["OW", "update"])])
         .categories(&["keyspace"])
         .group("generic")
         .since("6.2.0")
@@ -25,7 +26,7 @@ pub(super) const COMMANDS: &[Spec] = &[
             token("replace", "REPLACE").optional(),
         ]),
     Spec::new("del", AtLeader(Del), -2, &[Write])
-        .keys(KeySpec::all(&["RM", "delete"]))
+        .keys(&[KeySpec::all(&["RM", "delete"])])
         .categories(&["keyspace"])
         .group("generic")
         .complexity("O(N) where N is the number of keys")
@@ -33,7 +34,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         .arguments(&[KEYS])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     Spec::new("exists", AtLeader(Exists), -2, &[ReadOnly, Fast])
-        .keys(KeySpec::all(&["RO"]))
+        .keys(&[KeySpec::all(&["RO"])])
         .categories(&["keyspace"])
         .group("generic")
         .complexity("O(N) where N is the number of keys to check")
@@ -41,20 +42,20 @@ pub(super) const COMMANDS: &[Spec] = &[
         .arguments(&[KEYS])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     Spec::new("expire", AtLeader(Expire), -3, &[Write, Fast])
-        .keys(KeySpec::one(&["RW", "update"]))
+        .keys(&[KeySpec::one(&["RW", "update"])])
         .categories(&["keyspace"])
         .group("generic")
         .summary("Lets a key expire after some seconds")
         .arguments(&[KEY, integer("seconds"), EXPIRE_CONDITION]),
     Spec::new("expireat", AtLeader(ExpireAt), -3, &[Write, Fast])
-        .keys(KeySpec::one(&["RW", "update"]))
+        .keys(&[KeySpec::one(&["RW", "update"])])
         .categories(&["keyspace"])
         .group("generic")
         .since("1.2.0")
         .summary("Lets a key expire at a second")
         .arguments(&[KEY, unix_time("unix-time-seconds"), EXPIRE_CONDITION]),
     Spec::new("expiretime", AtLeader(ExpireTime), 2, &[ReadOnly, Fast])
-        .keys(KeySpec::one(&["RO", "access"]))
+        .keys(&[KeySpec::one(&["RO", "access"])])
         .categories(&["keyspace"])
         .group("generic")
         .since("7.0.0")
@@ -67,36 +68,80 @@ pub(super) const COMMANDS: &[Spec] = &[
         .summary("Lists the keys that match a pattern")
         .arguments(&[pattern("pattern")])
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
+    Spec::new("object", Container, -2, &[])
+        .group("generic")
+        .since("2.2.3")
+        .complexity("Depends on the subcommand")
+        .summary("About how values are kept")
+        .subcommands(&[
+            Spec::new("object|encoding", AtLeader(ObjectEncoding), 3, &[ReadOnly])
+                .keys(&[KeySpec::at(2, &["RO"])])
+                .categories(&["keyspace"])
+                .group("generic")
+                .since("2.2.3")
+                .summary("How a value is kept")
+                .arguments(&[KEY])
+                .tips(&["nondeterministic_output"]),
+            Spec::new("object|freq", AtLeader(ObjectFreq), 3, &[ReadOnly])
+                .keys(&[KeySpec::at(2, &["RO"])])
+                .categories(&["keyspace"])
+                .group("generic")
+                .since("4.0.0")
+                .summary("How often a value is used")
+                .arguments(&[KEY])
+                .tips(&["nondeterministic_output"]),
+            Spec::new("object|help", AtGateway(Describe), 2, &[Loading, Stale])
+                .categories(&["keyspace"])
+                .group("generic")
+                .since("6.2.0")
+                .summary("Lists the subcommands"),
+            Spec::new("object|idletime", AtLeader(ObjectIdleTime), 3, &[ReadOnly])
+                .keys(&[KeySpec::at(2, &["RO"])])
+                .categories(&["keyspace"])
+                .group("generic")
+                .since("2.2.3")
+                .summary("Seconds since a value was used")
+                .arguments(&[KEY])
+                .tips(&["nondeterministic_output"]),
+            Spec::new("object|refcount", AtLeader(ObjectRefCount), 3, &[ReadOnly])
+                .keys(&[KeySpec::at(2, &["RO"])])
+                .categories(&["keyspace"])
+                .group("generic")
+                .since("2.2.3")
+                .summary("How many share a value")
+                .arguments(&[KEY])
+                .tips(&["nondeterministic_output"]),
+        ]),
     Spec::new("persist", AtLeader(Persist), 2, &[Write, Fast])
-        .keys(KeySpec::one(&["RW", "update"]))
+        .keys(&[KeySpec::one(&["RW", "update"])])
         .categories(&["keyspace"])
         .group("generic")
         .since("2.2.0")
         .summary("Lets a key no longer expire")
         .arguments(&[KEY]),
     Spec::new("pexpire", AtLeader(PExpire), -3, &[Write, Fast])
-        .keys(KeySpec::one(&["RW", "update"]))
+        .keys(&[KeySpec::one(&["RW", "update"])])
         .categories(&["keyspace"])
         .group("generic")
         .since("2.6.0")
         .summary("Lets a key expire after some milliseconds")
         .arguments(&[KEY, integer("milliseconds"), EXPIRE_CONDITION]),
     Spec::new("pexpireat", AtLeader(PExpireAt), -3, &[Write, Fast])
-        .keys(KeySpec::one(&["RW", "update"]))
+        .keys(&[KeySpec::one(&["RW", "update"])])
         .categories(&["keyspace"])
         .group("generic")
         .since("2.6.0")
         .summary("Lets a key expire at a millisecond")
         .arguments(&[KEY, unix_time("unix-time-milliseconds"), EXPIRE_CONDITION]),
     Spec::new("pexpiretime", AtLeader(PExpireTime), 2, &[ReadOnly, Fast])
-        .keys(KeySpec::one(&["RO", "access"]))
+        .keys(&[KeySpec::one(&["RO", "access"])])
         .categories(&["keyspace"])
         .group("generic")
         .since("7.0.0")
         .summary("Millisecond at which a key expires")
         .arguments(&[KEY]),
     Spec::new("pttl", AtLeader(PTtl), 2, &[ReadOnly, Fast])
-        .keys(KeySpec::one(&["RO", "access"]))
+        .keys(&[KeySpec::one(&["RO", "access"])])
         .categories(&["keyspace"])
         .group("generic")
         .since("2.6.0")
@@ -109,14 +154,14 @@ pub(super) const COMMANDS: &[Spec] = &[
         .summary("Some key of the database")
         .tips(&["request_policy:all_shards", "nondeterministic_output"]),
     Spec::new("rename", AtLeader(Rename), 3, &[Write])
-        .keys(KeySpec::pair(&["RW", "access", "delete"], &["OW", "update"]))
+        .keys(&[KeySpec::one(&["RW", "access", "delete"]), KeySpec::at(2, &["OW", "update"])])
         .categories(&["keyspace"])
         .group("generic")
         .complexity("O(N) where N is the size of the value")
         .summary("Gives a key another name")
         .arguments(&[KEY, second_key("newkey")]),
     Spec::new("renamenx", AtLeader(RenameNx), 3, &[Write, Fast])
-        .keys(KeySpec::pair(&["RW", "access", "delete"], &["OW", "insert"]))
+        .keys(&[KeySpec::one(&["RW", "access", "delete"]), KeySpec::at(2, &["OW", "insert"])])
         .categories(&["keyspace"])
         .group("generic")
         .complexity("O(N) where N is the size of the value")
@@ -135,7 +180,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         ])
         .tips(&["nondeterministic_output", "request_policy:special"]),
     Spec::new("touch", AtLeader(Exists), -2, &[ReadOnly, Fast])
-        .keys(KeySpec::all(&["RO"]))
+        .keys(&[KeySpec::all(&["RO"])])
         .categories(&["keyspace"])
         .group("generic")
         .since("3.2.1")
@@ -144,20 +189,20 @@ pub(super) const COMMANDS: &[Spec] = &[
         .arguments(&[KEYS])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     Spec::new("ttl", AtLeader(Ttl), 2, &[ReadOnly, Fast])
-        .keys(KeySpec::one(&["RO", "access"]))
+        .keys(&[KeySpec::one(&["RO", "access"])])
         .categories(&["keyspace"])
         .group("generic")
         .summary("Seconds until a key expires")
         .arguments(&[KEY])
         .tips(&["nondeterministic_output"]),
     Spec::new("type", AtLeader(Type), 2, &[ReadOnly, Fast])
-        .keys(KeySpec::one(&["RO"]))
+        .keys(&[KeySpec::one(&["RO"])])
         .categories(&["keyspace"])
         .group("generic")
         .summary("Type of the value of a key")
         .arguments(&[KEY]),
     Spec::new("unlink", AtLeader(Del), -2, &[Write, Fast])
-        .keys(KeySpec::all(&["RM", "delete"]))
+        .keys(&[KeySpec::all(&["RM", "delete"])])
         .categories(&["keyspace"])
         .group("generic")
         .since("4.0.0")

@@ -31,7 +31,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         .since("2.2.0")
         .summary("Forgets what is watched"),
     Spec::new("watch", InSession(Watch), -2, &[NoScript, Loading, Stale, Fast, AllowBusy])
-        .keys(KeySpec::all(&["RO"]))
+        .keys(&[KeySpec::all(&["RO"])])
         .categories(&["transaction"])
         .group("transactions")
         .since("2.2.0")

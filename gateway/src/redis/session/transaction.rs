@@ -89,12 +89,16 @@ impl Session {
                     let invocation = Invocation { db, args: std::mem::take(args) };
                     together.add(&self.shared.router, spec, invocation);
                 }
+                Queued::Database(args) => {
+                    together.add_over_database(Invocation { db, args: std::mem::take(args) });
+                }
                 Queued::Local(GatewayCommand::Select, args) => db = parse_database(&args[1]).unwrap_or(db),
                 Queued::Local(..) | Queued::Answered(_) => {}
             }
         }
         let is_watching = !watched.is_empty();
-        let replies = match together.run(&self.shared.transactions, self.client.id, watched).await {
+        let replies = match together.run(&self.shared.router, &self.shared.transactions, self.client.id, watched).await
+        {
             Ok(replies) => replies,
             Err(TxnError::Conflict) if is_watching => return self.write_reply(&Value::NullArray).await,
             Err(error) => return self.write_reply(&refusal::transaction(&error)).await,
@@ -103,7 +107,7 @@ impl Session {
         reply::write_array(commands.len(), &mut self.output);
         for queued in commands {
             let value = match queued {
-                Queued::Keyed(..) => replies.next().unwrap_or_else(refusal::unexpected),
+                Queued::Keyed(..) | Queued::Database(_) => replies.next().unwrap_or_else(refusal::unexpected),
                 Queued::Local(command, args) => local::answer(command, &args, &mut self.settings, &self.shared),
                 Queued::Answered(value) => value,
             };

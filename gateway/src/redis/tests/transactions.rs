@@ -435,15 +435,22 @@ async fn others_see_how_far_a_transaction_is() {
 }
 
 #[tokio::test]
-async fn what_concerns_a_whole_database_and_what_is_too_much_is_refused_at_once() {
+async fn commands_over_a_whole_database_run_in_their_turn() {
     let harness = Harness::start().await;
     let mut client = harness.client().await;
-    for line in ["KEYS *", "SCAN 0", "DBSIZE", "RANDOMKEY", "FLUSHDB", "FLUSHALL"] {
-        assert_eq!(client.ask_text("MULTI").await, "OK");
-        let refused = client.ask_text(line).await;
-        assert!(refused.ends_with("concerns a whole database; that is not supported in MULTI yet"), "{refused}");
-        assert!(client.ask_text("EXEC").await.starts_with("EXECABORT "), "{line}");
+    assert_eq!(client.ask_text("MSET {b}1 x {a}1 y").await, "OK");
+    for line in ["MULTI", "DBSIZE", "FLUSHALL", "SET {b}2 x", "DBSIZE", "KEYS *", "SCAN 0", "RANDOMKEY", "SCAN x"] {
+        client.ask_text(line).await;
     }
+    assert_eq!(client.ask_text("EXEC").await, "2 OK OK 1 {b}2 0 {b}2 {b}2 ERR invalid cursor");
+    assert_eq!(client.ask_text("EXISTS {b}1 {a}1 {b}2").await, "1");
+    assert_eq!(harness.groups.locks(), 0);
+}
+
+#[tokio::test]
+async fn what_is_too_much_is_refused_at_once() {
+    let harness = Harness::start().await;
+    let mut client = harness.client().await;
     let many = "GET {b}1\r\n".repeat(MAX_QUEUED);
     client.send(format!("MULTI\r\n{many}GET {{b}}1\r\nEXEC\r\n")).await;
     assert_eq!(text(&client.reply().await), "OK");

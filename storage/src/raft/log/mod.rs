@@ -40,7 +40,7 @@ use self::flusher::{Flusher, Request};
 use self::group::GroupState;
 use crate::engine::{Batch, Engine, EngineError};
 
-pub use self::flusher::{SyncFailure, abort_on_sync_failure};
+pub use self::flusher::{Flushing, SyncFailure, abort_on_sync_failure};
 pub use self::storage::GroupLog;
 
 /// Why the log did not do what was asked.
@@ -125,6 +125,8 @@ pub struct SharedLogOptions {
     pub tail_node_bytes: usize,
     /// Entries read for a follower at a time, in bytes. A single larger entry is still read.
     pub read_bytes: usize,
+    /// Where it is synced.
+    pub flushing: Flushing,
     /// Called once when a sync fails.
     pub on_sync_failure: SyncFailure,
 }
@@ -136,6 +138,7 @@ impl Default for SharedLogOptions {
             tail_group_bytes: 16 << 20,
             tail_node_bytes: 32 << 20,
             read_bytes: 1 << 20,
+            flushing: Flushing::Thread,
             on_sync_failure: abort_on_sync_failure(),
         }
     }
@@ -207,7 +210,7 @@ impl SharedLog {
             cursor.next()?;
         }
         drop(cursor);
-        let flusher = Flusher::start(engine.clone(), options.on_sync_failure.clone())?;
+        let flusher = Flusher::start(engine.clone(), &options.flushing, options.on_sync_failure.clone())?;
         let registry = Mutex::new(registry);
         Ok(Arc::new(Self { engine, options, flusher, registry, tail_bytes: Arc::default() }))
     }

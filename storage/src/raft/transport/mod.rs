@@ -46,6 +46,7 @@ use keyspace::{GroupId, NodeId, ReplicaId};
 use openraft::errors::{NetworkError, RPCError, Timeout, Unreachable};
 use openraft::network::RPCTypes;
 use parking_lot::Mutex;
+use proto::Dialer;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
@@ -66,6 +67,8 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 96 << 20;
 /// Deadlines and bounds of the transport.
 #[derive(Clone, Debug)]
 pub struct TransportOptions {
+    /// Opens the connections.
+    pub dialer: Dialer,
     /// For dialing a peer and opening a stream to it.
     pub connect_timeout: Duration,
     /// A connection is probed this often,
@@ -89,6 +92,7 @@ pub struct TransportOptions {
 impl Default for TransportOptions {
     fn default() -> Self {
         Self {
+            dialer: Dialer::default(),
             connect_timeout: Duration::from_secs(1),
             keepalive_interval: Duration::from_secs(2),
             keepalive_timeout: Duration::from_secs(2),

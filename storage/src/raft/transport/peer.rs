@@ -225,7 +225,7 @@ impl Peer {
             let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             TransportError::Down { node: self.node, reason }
         };
-        Endpoint::from_shared(format!("http://{address}"))
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(down)?
             .connect_timeout(self.options.connect_timeout)
             .tcp_nodelay(true)
@@ -233,9 +233,7 @@ impl Peer {
             .keep_alive_timeout(self.options.keepalive_timeout)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .connect()
-            .await
-            .map_err(down)
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        self.options.dialer.connect(&endpoint).await.map_err(down)
     }
 }

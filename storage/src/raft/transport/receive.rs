@@ -9,7 +9,8 @@
 //! bad file throws away everything.
 
 use std::collections::HashMap;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,6 @@ use parking_lot::Mutex;
 use proto::wire;
 use proto::wire::snapshot_answer::Answer;
 use proto::wire::snapshot_part::Part;
-use tokio::fs::{File, OpenOptions};
-use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +30,7 @@ use tonic::{Status, Streaming};
 
 use super::convert::{Address, SnapshotTitle, ballot_out, snapshot_in};
 use super::serve::{ReplicaHandle, Replicas};
+use crate::aside::aside;
 use crate::raft::snapshot::{ReceivedFiles, SnapshotData, SnapshotStore, TransferDir, file_name};
 use crate::raft::types::{LogId, TypeConfig};
 
@@ -221,8 +221,7 @@ async fn next(parts: &mut Streaming<wire::SnapshotPart>) -> Result<Option<Part>,
 impl Partial {
     async fn begin(store: &SnapshotStore, identity: Identity) -> Result<Self, Status> {
         let store = store.clone();
-        let dir = tokio::task::spawn_blocking(move || store.fresh("in"));
-        let dir = dir.await.map_err(io::Error::other).and_then(|dir| dir);
+        let dir = aside(move || store.fresh("in")).await.and_then(|dir| dir);
         let dir = dir.map_err(|error| Failure::from(error).into_status())?;
         let (position, offset, sum) = (0, 0, crc32fast::Hasher::new());
         Ok(Self { identity, dir, position, offset, sum, open: None, touched: Instant::now() })
@@ -270,9 +269,8 @@ impl Partial {
             Some(file) => file,
             None => self.open_file().await?,
         };
-        file.write_all(&chunk.data).await?;
-        self.open = Some(file);
         self.sum.update(&chunk.data);
+        self.open = Some(aside(move || file.write_all(&chunk.data).map(|()| file)).await.flatten()?);
         self.offset += length;
         counter!("storage_snapshot_received_bytes_total").increment(length);
         self.complete_files().await
@@ -280,7 +278,7 @@ impl Partial {
 
     async fn open_file(&self) -> io::Result<File> {
         let path = self.dir.path().join(file_name(self.position));
-        OpenOptions::new().create_new(true).write(true).open(path).await
+        aside(move || OpenOptions::new().create_new(true).write(true).open(path)).await.flatten()
     }
 
     /// Closes the present file if it is complete, and passes over empty ones.
@@ -289,12 +287,11 @@ impl Partial {
             if self.offset < announced.size_bytes {
                 return Ok(());
             }
-            let mut file = match self.open.take() {
+            let file = match self.open.take() {
                 Some(file) => file,
                 None => self.open_file().await?,
             };
-            file.flush().await?;
-            file.sync_all().await?;
+            aside(move || file.sync_all()).await.flatten()?;
             if std::mem::take(&mut self.sum).finalize() != announced.crc32 {
                 let name = &announced.name;
                 return Err(Failure::Worthless(Status::data_loss(format!("the sum of {name} is wrong"))));
@@ -309,7 +306,8 @@ impl Partial {
     async fn finish(self) -> io::Result<ReceivedFiles> {
         let files: Vec<PathBuf> =
             (0..self.position).map(|position| self.dir.path().join(file_name(position))).collect();
-        File::open(self.dir.path()).await?.sync_all().await?;
+        let dir = self.dir.path().to_owned();
+        aside(move || File::open(dir)?.sync_all()).await.flatten()?;
         Ok(ReceivedFiles::new(self.dir, files))
     }
 }

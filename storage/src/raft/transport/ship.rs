@@ -5,13 +5,14 @@
 //! this future is dropped, and the files go with it). Reading, sending and the receiver's writing overlap by no more
 //! than HTTP/2's window and a few chunks; the rate is bounded.
 
+use std::fs::File;
 use std::io;
-use std::io::SeekFrom;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::Bytes;
 use metrics::counter;
 use openraft::alias::SnapshotOf;
 use openraft::raft::SnapshotResponse;
@@ -19,8 +20,6 @@ use proto::wire;
 use proto::wire::raft_client::RaftClient;
 use proto::wire::snapshot_answer::Answer;
 use proto::wire::snapshot_part::Part;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,6 +28,7 @@ use tonic::Streaming;
 use super::convert::{Address, Malformed, SnapshotTitle, ballot_in, snapshot_out};
 use super::peer::Peer;
 use super::{Shared, TransportError};
+use crate::aside::aside;
 use crate::engine::ExportedFile;
 use crate::raft::snapshot::{FrozenRange, SnapshotData, SnapshotStore, TransferDir, file_name};
 use crate::raft::types::{TypeConfig, Vote};
@@ -102,7 +102,7 @@ struct Export {
 impl Export {
     async fn write(store: &SnapshotStore, frozen: FrozenRange) -> Result<Self, TransportError> {
         let store = store.clone();
-        let written = tokio::task::spawn_blocking(move || {
+        let written = aside(move || {
             let dir = store.fresh("out").map_err(|error| error.to_string())?;
             let files = frozen.export(dir.path()).map_err(|error| error.to_string())?;
             Ok::<_, String>(Self { _dir: dir, files })
@@ -199,9 +199,9 @@ async fn send_chunks(
     let mut next_at = Instant::now();
     for (position, file) in export.files.iter().enumerate().skip(from.0) {
         let mut offset = if position == from.0 { from.1 } else { 0 };
-        let mut reader = Reader::open(&file.path, offset).await?;
+        let reader = Reader::open(&file.path).await?;
         while offset < file.size_bytes {
-            let data = reader.chunk().await?;
+            let data = reader.chunk(offset).await?;
             if data.is_empty() {
                 return Err(TransportError::Broken("a snapshot file became shorter".to_owned()));
             }
@@ -210,7 +210,7 @@ async fn send_chunks(
                 file: u32::try_from(position).map_err(|_| Malformed("too many files"))?,
                 offset,
                 crc32: crc32fast::hash(&data),
-                data: data.freeze(),
+                data,
             };
             tokio::time::sleep_until(next_at).await;
             next_at =
@@ -228,32 +228,39 @@ async fn send_chunks(
 
 /// Reads a file in chunks.
 struct Reader {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
 }
 
 impl Reader {
-    async fn open(path: &Path, offset: u64) -> Result<Self, TransportError> {
-        let open = async {
-            let mut file = File::open(path).await?;
-            file.seek(SeekFrom::Start(offset)).await?;
-            Ok(file)
-        };
-        let file = open.await.map_err(|error: io::Error| unreadable(path, &error))?;
-        Ok(Self { file, path: path.to_owned() })
+    async fn open(path: &Path) -> Result<Self, TransportError> {
+        let path = path.to_owned();
+        let opened = aside({
+            let path = path.clone();
+            move || File::open(path)
+        });
+        let file = opened.await.flatten().map_err(|error| unreadable(&path, &error))?;
+        Ok(Self { file: Arc::new(file), path })
     }
 
-    /// The next [`CHUNK_BYTES`], fewer at the end.
-    async fn chunk(&mut self) -> Result<BytesMut, TransportError> {
-        let mut data = BytesMut::with_capacity(CHUNK_BYTES);
-        while data.len() < CHUNK_BYTES {
-            let missing = CHUNK_BYTES - data.len();
-            let mut rest = (&mut data).limit(missing);
-            if self.file.read_buf(&mut rest).await.map_err(|error| unreadable(&self.path, &error))? == 0 {
-                break;
+    /// [`CHUNK_BYTES`] from an offset on, fewer at the end.
+    async fn chunk(&self, offset: u64) -> Result<Bytes, TransportError> {
+        let file = self.file.clone();
+        let read = aside(move || {
+            let mut data = vec![0; CHUNK_BYTES];
+            let mut filled = 0;
+            while filled < CHUNK_BYTES {
+                match file.read_at(&mut data[filled..], offset + filled as u64) {
+                    Ok(0) => break,
+                    Ok(count) => filled += count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
             }
-        }
-        Ok(data)
+            data.truncate(filled);
+            Ok(data)
+        });
+        read.await.flatten().map(Bytes::from).map_err(|error| unreadable(&self.path, &error))
     }
 }
 

@@ -1,0 +1,305 @@
+//! Random command lines from templates: mostly sensible, on few keys so that they meet, sometimes of another type.
+//!
+//! In a template a word that begins with `$` is drawn from a pool of its own, `a|b` is one of the words, `[ … ]` is there or
+//! not, and `{ … }` is there one to four times.
+
+use bytes::Bytes;
+
+use crate::Line;
+use crate::generate::Generator;
+
+/// Words that a template names, and what stands in their place.
+const POOLS: &[(&str, &[&str])] = &[
+    (
+        "$field",
+        &[
+            "f1",
+            "f2",
+            "f3",
+            "f4",
+            "",
+            "5",
+            "a\0\u{e9}",
+            "a field longer than the sixty-four bytes that a small hash would take",
+        ],
+    ),
+    ("$member", &["a", "b", "c", "d", "e", "1", "2", "3", "-7", "007", "", "\0\r\n", "m10", "m11", "m12"]),
+    ("$value", &["v1", "v2", "v3", "", "0", "1", "10", "-3", "3.5", "x y", "9223372036854775807", "abc"]),
+    ("$small", &["0", "1", "2", "3", "-1", "-2", "5", "100", "-100"]),
+    (
+        "$integer",
+        &[
+            "0",
+            "1",
+            "-1",
+            "2",
+            "-2",
+            "3",
+            "7",
+            "-7",
+            "100",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "x",
+            "1.5",
+            "",
+        ],
+    ),
+    ("$float", &["0", "1.5", "-2.25", "0.1", "1e3", "inf", "nan", "x", "3", "1e400", "0x10"]),
+    (
+        "$score",
+        &[
+            "0", "1", "2", "3", "1.5", "-1", "0.1", "1e10", "-inf", "inf", "+5", "0", "1", "2", "nan", "x", "1e400",
+            "-0",
+        ],
+    ),
+    ("$bound", &["0", "1", "2", "(1", "(2", "-inf", "+inf", "inf", "1.5", "(-1", "3", "x", "", "(", "(inf"]),
+    ("$name", &["-", "+", "[a", "(a", "[c", "(c", "[m10", "[", "(", "x", "[d", "-", "+"]),
+    ("$weight", &["1", "2", "-1", "0.5", "inf", "x", "0"]),
+    ("$hash", &["h1", "h2", "h3"]),
+    ("$set", &["s1", "s2", "s3", "s4"]),
+    ("$list", &["l1", "l2", "l3"]),
+    ("$zset", &["z1", "z2", "z3"]),
+    ("$lex", &["y1", "y2"]),
+    ("$sketch", &["p1", "p2", "p3"]),
+    ("$bit", &["0", "1", "7", "8", "13", "30", "100", "-1", "x", "268435456"]),
+    ("$type", &["u8", "i8", "u1", "i1", "i64", "u63", "u64", "u0", "i5", "u13", "x"]),
+    ("$place", &["0", "1", "#1", "#3", "9", "33", "-1", "#-1", "x", "#", "268435456"]),
+    ("$string", &["x1", "x2", "x3"]),
+    ("$any", &["h1", "h2", "s1", "s2", "l1", "l2", "z1", "z2", "x1", "none"]),
+];
+
+/// Pools of keys. Not those of the sorted sets whose members have one score: names are in no order elsewhere.
+const KEYS: [&str; 5] = ["$hash", "$set", "$list", "$zset", "$string"];
+
+/// Commands on keys of any type.
+pub const GENERIC: &[&str] = &[
+    "type $any",
+    "exists $any $any",
+    "del $any",
+    "unlink $any",
+    "rename $any $any",
+    "renamenx $any $any",
+    "copy $any $any [ replace ]",
+    "set $any $value",
+    "get $any",
+    "getset $any $value",
+    "set $any $value get",
+    "mget $any $any",
+    "object encoding $hash|$set|$list|$zset|$any",
+    "object refcount $hash|$set|none",
+    "pexpireat $any 4102444800000",
+    "pexpireat $any 1",
+    "persist $any",
+    "pexpiretime $any",
+    "strlen $any",
+    "append $string $value",
+];
+
+/// Hashes.
+pub const HASHES: &[&str] = &[
+    "hset $hash { $field $value }",
+    "hset $hash { $field $value }",
+    "hset $hash $field",
+    "hmset $hash { $field $value }",
+    "hsetnx $hash $field $value",
+    "hget $hash $field",
+    "hmget $hash { $field }",
+    "hgetall $hash",
+    "hdel $hash { $field }",
+    "hexists $hash $field",
+    "hlen $hash",
+    "hkeys $hash",
+    "hvals $hash",
+    "hstrlen $hash $field",
+    "hincrby $hash $field $integer",
+    "hincrbyfloat $hash $field $float",
+    "hrandfield $hash",
+    "hrandfield $hash 100|-5|0|x|-9223372036854775808 [ withvalues|huh ]",
+    "hscan $hash 0|x [ match f* ] count 1000|0|x",
+];
+
+/// Sets.
+pub const SETS: &[&str] = &[
+    "sadd $set { $member }",
+    "sadd $set { $member }",
+    "srem $set { $member }",
+    "scard $set",
+    "sismember $set $member",
+    "smismember $set { $member }",
+    "smembers $set",
+    "smove $set $set $member",
+    "spop $set 1000|0|-1|x",
+    "srandmember $set",
+    "srandmember $set 1000|0|-4|x [ extra ]",
+    "sinter { $set }",
+    "sunion { $set }",
+    "sdiff { $set }",
+    "sinterstore $set|$any { $set }",
+    "sunionstore $set|$any { $set }",
+    "sdiffstore $set|$any { $set }",
+    "sintercard 1|2|3|0|x|9 { $set } [ limit $small ]",
+    "sscan $set 0|x [ match ?|m* ] count 1000 [ huh 1 ]",
+];
+
+/// Lists.
+pub const LISTS: &[&str] = &[
+    "rpush $list { $value }",
+    "rpush $list { $value }",
+    "lpush $list { $value }",
+    "lpush $list { $value }",
+    "lpushx $list { $value }",
+    "rpushx $list { $value }",
+    "lpop $list [ $small ]",
+    "rpop $list [ $small ]",
+    "lpop $list 1 2",
+    "llen $list",
+    "lindex $list $integer",
+    "linsert $list before|after|huh $value $value",
+    "linsert $list before|after $value $value",
+    "lrange $list $small $small",
+    "lrange $list 0 -1",
+    "lrem $list $small $value",
+    "lset $list $integer $value",
+    "ltrim $list $small $small",
+    "lpos $list $value [ rank $small ] [ count $small ] [ maxlen $small ]",
+    "lpos $list $value rank 0|x|2|-2",
+    "lmove $list $list left|right|huh left|right",
+    "rpoplpush $list $list",
+    "lmpop 1|2|0|x $list $list left|right|huh [ count $small ]",
+    "lmpop 1|2 $list left|right [ count 2 ]",
+];
+
+/// Sorted sets.
+pub const SORTED_SETS: &[&str] = &[
+    "zadd $zset { $score $member }",
+    "zadd $zset { $score $member }",
+    "zadd $zset { $score $member }",
+    "zadd $zset [ nx|xx ] [ gt|lt ] [ ch ] [ incr ] { $score $member }",
+    "zadd $zset incr|ch|nx $score $member",
+    "zincrby $zset $score $member",
+    "zrem $zset { $member }",
+    "zcard $zset",
+    "zscore $zset $member",
+    "zmscore $zset { $member }",
+    "zrank|zrevrank $zset $member",
+    "zcount $zset $bound $bound",
+    "zrange $zset $small $small [ withscores ]",
+    "zrange $zset $bound $bound byscore [ rev ] [ limit $small $small ] [ withscores ]",
+    "zrange $zset $small $small [ rev ] [ limit 0 -1|1 ] [ withscores ]",
+    "zrange $lex $name $name bylex|BYLEX withscores",
+    "zrangebyscore|zrevrangebyscore $zset $bound $bound [ withscores ] [ limit $small $small ]",
+    "zrevrange $zset $small $small [ withscores|byscore ]",
+    "zrangestore $zset|$any $zset $bound $bound byscore [ rev ] [ limit $small $small ]",
+    "zrangestore $zset $zset $small $small [ rev ] [ withscores ]",
+    "zremrangebyrank $zset $small $small",
+    "zremrangebyscore $zset $bound $bound",
+    "zpopmin|zpopmax $zset [ $small ]",
+    "zpopmin|zpopmax $zset 1 [ 2 ]",
+    "zmpop 1|2|0|x $zset $zset min|max|huh [ count $small ]",
+    "zmpop 1 $zset min|max [ count 2 ]",
+    "zunion|zinter 1|2|3|0|x $zset $zset|$set [ weights $weight $weight ] [ aggregate sum|min|max|huh ] [ withscores ]",
+    "zunion|zinter 2 $zset $zset|$set [ weights $weight $weight ] [ aggregate min|max ] [ withscores ]",
+    "zdiff 1|2 $zset $zset|$set [ withscores ]",
+    "zunionstore|zinterstore $zset|$any 2|1|0 $zset $zset|$set [ weights $weight $weight ] [ aggregate sum|min|max ]",
+    "zdiffstore $zset 2 $zset $zset|$set [ weights 1 1 ]",
+    "zintercard 2|1|0 $zset $zset|$set [ limit $small ]",
+    "zrandmember $zset",
+    "zrandmember $zset 100|-5|0|x [ withscores ]",
+    "zscan $zset 0|x [ match ? ] count 1000",
+    "zadd $lex { 0 $member }",
+    "zadd $lex { 0 $member }",
+    "zrangebylex|zrevrangebylex $lex $name $name [ limit $small $small ]",
+    "zrange $lex $name $name bylex [ rev ] [ limit $small $small ]",
+    "zlexcount $lex $name $name",
+    "zremrangebylex $lex $name $name",
+    "zrem $lex { $member }",
+];
+
+/// Strings as bits.
+pub const BITMAPS: &[&str] = &[
+    "setbit $string $bit 0|1|1|2|x",
+    "setbit $string $bit 1",
+    "getbit $string $bit",
+    "bitcount $string",
+    "bitcount $string $small $small [ bit|byte|huh ]",
+    "bitpos $string 0|1|2|x [ $small ]",
+    "bitpos $string 0|1 $small $small [ bit|byte|huh ]",
+    "bitop and|or|xor|not|huh $string $string",
+    "bitop and|or|xor $string $string { $string }",
+    "bitfield $string { get $type $place }",
+    "bitfield $string set $type $place $integer",
+    "bitfield $string { incrby $type $place $integer }",
+    "bitfield $string overflow sat|fail|wrap|huh set $type $place $integer incrby $type $place $integer",
+    "bitfield $string overflow sat|fail incrby u8|i8|u2|i64|u63 $place 100|-100|9223372036854775807|-9223372036854775808",
+    "bitfield_ro $string get $type $place [ set u8 0 1 ]",
+    "setrange $string $small $value",
+    "get $string",
+];
+
+/// Sketches.
+pub const HYPERLOGLOGS: &[&str] = &[
+    "pfadd $sketch { $member }",
+    "pfadd $sketch { $value }",
+    "pfadd $sketch",
+    "pfcount $sketch [ $sketch ] [ $any ]",
+    "pfmerge $sketch { $sketch }",
+    "set $sketch HYLL",
+    "del $sketch",
+    "strlen $sketch",
+];
+
+/// Longest common subsequences.
+pub const STRINGS: &[&str] =
+    &["lcs $string $any [ len ] [ idx ] [ minmatchlen $small ] [ withmatchlen ] [ huh ]", "append $string $value"];
+
+impl Generator {
+    /// A command line of one of the templates.
+    pub fn fill(&mut self, templates: &[&str]) -> Line {
+        let template = templates[self.below(templates.len())];
+        let words: Vec<&str> = template.split_ascii_whitespace().collect();
+        let mut line = Vec::new();
+        self.fill_words(&words, &mut line);
+        // Without its count a SPOP would choose, and the sets be different from there on; so would the pages of a scan.
+        if self.one_in(50) && !["spop", "hscan", "sscan", "zscan"].contains(&words[0]) {
+            line.pop();
+        }
+        if self.one_in(100) {
+            line.push(Bytes::from("extra"));
+        }
+        if line.is_empty() { vec![Bytes::from("ping_")] } else { line }
+    }
+
+    fn fill_words(&mut self, mut words: &[&str], line: &mut Line) {
+        while let [word, rest @ ..] = words {
+            words = rest;
+            let (closing, times) = match *word {
+                "[" => ("]", self.below(2)),
+                "{" => ("}", 1 + self.below(4)),
+                word => {
+                    let word = self.one_of(word);
+                    line.push(self.from_pool(word));
+                    continue;
+                }
+            };
+            let end = words.iter().position(|word| *word == closing).expect("brackets are closed");
+            (0..times).for_each(|_| self.fill_words(&words[..end], line));
+            words = &words[end + 1..];
+        }
+    }
+
+    fn one_of<'a>(&mut self, word: &'a str) -> &'a str {
+        let words: Vec<&str> = word.split('|').collect();
+        words[self.below(words.len())]
+    }
+
+    fn from_pool(&mut self, word: &str) -> Bytes {
+        // Now and then a key of another type.
+        let word = if KEYS.contains(&word) && self.one_in(20) { "$any" } else { word };
+        let chosen = match POOLS.iter().find(|(name, _)| *name == word) {
+            Some((_, pool)) => pool[self.below(pool.len())],
+            None => word,
+        };
+        Bytes::copy_from_slice(chosen.as_bytes())
+    }
+}

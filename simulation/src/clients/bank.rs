@@ -1,0 +1,77 @@
+//! A bank: money moves between accounts of several groups, and every reader of all accounts sees the same total.
+
+use checkers::history::Outcome;
+
+use super::{Client, line, number};
+
+/// How many accounts there are.
+pub const ACCOUNTS: usize = 5;
+/// What each holds at first.
+pub const DEPOSIT: i64 = 100;
+
+/// What is asked of the bank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// All accounts, at one moment.
+    Read,
+    /// From one account to another.
+    Transfer {
+        /// From here,
+        from: usize,
+        /// to there,
+        to: usize,
+        /// this much.
+        amount: i64,
+    },
+}
+
+/// Works until there is nothing to do any more.
+pub async fn work(mut client: Client) {
+    while !open(&client).await {
+        if !client.next().await {
+            return;
+        }
+    }
+    while client.next().await {
+        let call = match client.roll(3) {
+            0 => Call::Read,
+            _ => {
+                let (from, distance) = (client.roll(ACCOUNTS), 1 + client.roll(ACCOUNTS - 1));
+                Call::Transfer { from, to: (from + distance) % ACCOUNTS, amount: 1 + client.roll(20) as i64 }
+            }
+        };
+        let ledger = &client.book.bank;
+        let begun = ledger.begin(client.process, call.clone());
+        let ended = match client.run(&lines(&call)).await {
+            Outcome::Ok(values) => {
+                values.iter().map(number).collect::<Option<_>>().map_or(Outcome::Unknown, Outcome::Ok)
+            }
+            Outcome::Failed => Outcome::Failed,
+            Outcome::Unknown => Outcome::Unknown,
+        };
+        ledger.end(&begun, ended);
+    }
+}
+
+/// All accounts are opened together, once: whoever comes later finds them. Whether they are open now.
+async fn open(client: &Client) -> bool {
+    let mut command = line(["MSETNX"]);
+    for account in 0..ACCOUNTS {
+        command.extend([name(account), DEPOSIT.to_string()]);
+    }
+    matches!(client.run(&[command]).await, Outcome::Ok(_))
+}
+
+fn lines(call: &Call) -> Vec<Vec<String>> {
+    match call {
+        Call::Read => (0..ACCOUNTS).map(|account| line(["GET", &name(account)])).collect(),
+        Call::Transfer { from, to, amount } => {
+            let amount = amount.to_string();
+            vec![line(["DECRBY", &name(*from), &amount]), line(["INCRBY", &name(*to), &amount])]
+        }
+    }
+}
+
+fn name(account: usize) -> String {
+    format!("account:{account}")
+}
