@@ -163,6 +163,7 @@ fn read_everything(workers: &mut [Worker]) -> Result<(), String> {
     for Worker { workload, tally, client } in workers {
         let unanswered = || tally.failed.load(Ordering::Relaxed) + tally.unknown.load(Ordering::Relaxed);
         let before = unanswered();
+        client.disconnect();
         workload.finish(client);
         if unanswered() > before {
             return Err(format!("final reads of {} were not answered", workload.name()));

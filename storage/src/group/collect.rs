@@ -335,7 +335,7 @@ mod tests {
         let mut gone = vec![element(b"deleted", 7), element(b"replaced", 7)];
         gone.sort();
         assert_eq!(elements(6, &beginning()), gone);
-        assert_eq!(elements(6, &element(b"replaced", 7)).contains(&Bytes::from(element(b"replaced", 7))), true);
+        assert!(elements(6, &element(b"replaced", 7)).contains(&Bytes::from(element(b"replaced", 7))));
     }
 
     #[test]

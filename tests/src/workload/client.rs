@@ -95,6 +95,11 @@ impl Client {
         (self.number + 1) << 40 | self.sent
     }
 
+    /// Gives up its connection, which may have broken since it was used.
+    pub fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
     /// Sends one command and waits for its answer.
     pub fn ask(&mut self, command: &[String]) -> Told<Reply> {
         self.exchange(std::slice::from_ref(&command)).map(|mut replies| replies.remove(0))
