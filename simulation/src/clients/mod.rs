@@ -4,7 +4,8 @@
 //! - [`registers`]: SET, GET, and compare-and-set by WATCH, on single keys;
 //! - [`counters`]: INCRBY and GET, on single keys;
 //! - [`lists`]: transactions over keys of several groups that APPEND unique tokens and read;
-//! - [`bank`]: transfers over groups, and reads of all accounts.
+//! - [`bank`]: transfers over groups, and reads of all accounts;
+//! - [`databases`]: flushes and counts of a whole database, among writes and reads of its keys.
 //!
 //! Clients live in the process of their gateway and die with it; what they were waiting for then has an unknown outcome.
 //! When all others rest, [`probe`] looks whether every key is served. An answer that no client should ever get, such as an error reply to a right command, is noted as [`Book::outrages`].
@@ -29,6 +30,7 @@ use crate::trace::Trace;
 
 pub mod bank;
 pub mod counters;
+pub mod databases;
 pub mod lists;
 pub mod probe;
 pub mod registers;
@@ -92,6 +94,7 @@ impl Clients {
             tokio::spawn(lists::work(self.hire(transactions)));
             tokio::spawn(bank::work(self.hire(transactions)));
         }
+        tokio::spawn(databases::work(self.hire(transactions)));
         tokio::spawn(probe::work(self.hire(transactions), self.served.clone()));
     }
 
@@ -138,18 +141,32 @@ impl Client {
 
     /// Runs command lines together if the observed units are as they were.
     async fn run_if(&self, lines: &[Vec<String>], observed: Vec<(Bytes, Option<Version>)>) -> Outcome<Vec<Value>> {
-        let parts = lines.iter().map(|line| part(line)).collect();
+        let parts = lines.iter().map(|line| part(0, line)).collect();
+        match self.transact(&format!("{lines:?}"), parts, observed).await {
+            Outcome::Ok(outcomes) => self.values(lines, outcomes),
+            Outcome::Failed => Outcome::Failed,
+            Outcome::Unknown => Outcome::Unknown,
+        }
+    }
+
+    /// Runs a transaction; `what` it is called when something is wrong with its answer.
+    async fn transact(
+        &self,
+        what: &str,
+        parts: Vec<Part>,
+        observed: Vec<(Bytes, Option<Version>)>,
+    ) -> Outcome<Vec<CommandOutcome>> {
         let ended = self.transactions.run(self.process, Work::new(parts, observed)).await;
-        self.trace.note((self.process, format!("{lines:?} -> {ended:?}")));
+        self.trace.note((self.process, format!("{what} -> {ended:?}")));
         match ended {
-            Ok(outcomes) => self.values(lines, outcomes),
+            Ok(outcomes) => Outcome::Ok(outcomes),
             Err(TxnError::Router(RouterError::OutcomeUnknown)) => Outcome::Unknown,
-            Err(TxnError::Router(RouterError::Protocol(what))) => {
-                self.book.outrages.lock().push(format!("protocol error at {lines:?}: {what}"));
+            Err(TxnError::Router(RouterError::Protocol(error))) => {
+                self.book.outrages.lock().push(format!("protocol error at {what}: {error}"));
                 Outcome::Unknown
             }
-            Err(TxnError::Router(RouterError::Rejected(what))) => {
-                self.book.outrages.lock().push(format!("rejected {lines:?}: {what}"));
+            Err(TxnError::Router(RouterError::Rejected(error))) => {
+                self.book.outrages.lock().push(format!("rejected {what}: {error}"));
                 Outcome::Failed
             }
             Err(_) => Outcome::Failed,
@@ -168,9 +185,9 @@ impl Client {
     }
 }
 
-fn part(line: &[String]) -> Part {
+fn part(db: u8, line: &[String]) -> Part {
     let args: Vec<Bytes> = line.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-    let invocation = Invocation { db: 0, args };
+    let invocation = Invocation { db, args };
     let spec = resolve(&invocation.args).expect("clients know the commands");
     let units = units(spec, &invocation).expect("clients know the commands");
     Part { command: Command::Redis(invocation), units }
