@@ -167,7 +167,7 @@ fn compare_family(templates: &[&str]) {
 
 /// Each of 5,000 commands; `ELASTICKV_TEST_ROUNDS` asks for more.
 fn rounds() -> usize {
-    std::env::var("ELASTICKV_TEST_ROUNDS").map_or(4, |rounds| rounds.parse().expect("a number of rounds"))
+    std::env::var("ELASTICKV_TEST_ROUNDS").map_or(6, |rounds| rounds.parse().expect("a number of rounds"))
 }
 
 #[test]

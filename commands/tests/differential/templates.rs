@@ -308,7 +308,7 @@ impl Generator {
                 "{" => 1 + self.below(4),
                 word => {
                     let word = self.one_of(word);
-                    line.push(self.from_pool(word));
+                    line.push(self.draw(word));
                     continue;
                 }
             };
@@ -328,7 +328,7 @@ impl Generator {
         words[self.below(words.len())]
     }
 
-    fn from_pool(&mut self, word: &str) -> Bytes {
+    fn draw(&mut self, word: &str) -> Bytes {
         // Now and then a key of another type.
         let word = if KEYS.contains(&word) && self.one_in(20) { "$any" } else { word };
         let chosen = match POOLS.iter().find(|(name, _)| *name == word) {
