@@ -305,8 +305,9 @@ impl Generator {
         let words: Vec<&str> = template.split_ascii_whitespace().collect();
         let mut line = Vec::new();
         self.fill_words(&words, &mut line);
-        // Without its count a SPOP would choose, and the sets be different from there on; so would the pages of a scan.
-        if self.one_in(50) && !["spop", "hscan", "sscan", "zscan"].contains(&words[0]) {
+        // Without its last word a SPOP would choose, a scan have pages, and a search of places no order.
+        let needs_all = ["spop", "hscan", "sscan", "zscan", "geosearch", "geosearchstore"].contains(&words[0]);
+        if self.one_in(50) && !needs_all && !words[0].starts_with("georadius") {
             line.pop();
         }
         if self.one_in(100) {
