@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::error::RedisError;
 use super::glob::Pattern;
-use super::table::{Argument, Begin, Find, KeySpec, Kind, Spec, all, check_arity, keys, lookup, resolve};
+use super::table::{
+    Argument, Begin, Find, KeySpec, Kind, Spec, all, check_arity, counts_its_keys, keys, lookup, resolve,
+};
 use super::value::Value;
 
 /// Answers a command line whose place is [`super::GatewayCommand::Describe`]. Whatever else is given is refused.
@@ -160,6 +162,9 @@ fn key_arguments(line: &[Bytes]) -> Result<Value, RedisError> {
         return Err(RedisError::GetKeysNoKeys);
     }
     check_arity(spec, line).map_err(|_| RedisError::GetKeysWrongArity)?;
+    if !counts_its_keys(spec, line) {
+        return Err(RedisError::GetKeysMiscounted);
+    }
     let found = keys(spec, line)?;
     Ok(Value::Array(found.into_iter().map(|index| Value::Bulk(line[index].clone())).collect()))
 }

@@ -285,6 +285,9 @@ pub enum RedisError {
     /// COMMAND GETKEYS: nothing to find.
     #[error("ERR The command has no key arguments")]
     GetKeysNoKeys,
+    /// COMMAND GETKEYS: a number of keys that cannot be right.
+    #[error("ERR Invalid arguments specified for command")]
+    GetKeysMiscounted,
     /// COMMAND GETKEYS: wrong arity.
     #[error("ERR Invalid number of arguments specified for command")]
     GetKeysWrongArity,

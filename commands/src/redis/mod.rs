@@ -10,6 +10,11 @@
 //! 4. what Redis refuses is a [`Value::Error`] with the sentence of [`RedisError`]; only a failing store is a
 //!    [`ViewError`].
 //!
+//! A key is a meta record ([`record`]), of a collection with a record an element. Each family has a module: strings in
+//! [`string`], [`counter`], [`bitmap`], [`hyperloglog`] and [`lcs`]; hashes and sets in [`hash`] and [`set`], over what
+//! they have in common ([`bag`]); lists in [`list`]; sorted sets, whose order is counted ([`counted`]), in [`sorted_set`],
+//! and places, which are members of these, in [`geo`]. What all types share is in [`generic`], [`expiry`] and [`object`].
+//!
 //! The rules are those of Redis 7.0; `docs/redis.md` lists the differences. Keys expire when the view says so
 //! ([`View::expired`]): nobody looks at a clock here. Expired records are skipped, not removed: they are overwritten,
 //! or reclaimed with the old versions of other keys.

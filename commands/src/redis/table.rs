@@ -648,6 +648,20 @@ pub fn keys(spec: &Spec, args: &[Bytes]) -> Result<Vec<usize>, RedisError> {
     }
 }
 
+/// Whether every number of keys among the arguments can be right: above 0, and with so many arguments behind it.
+pub fn counts_its_keys(spec: &Spec, args: &[Bytes]) -> bool {
+    let right = |at: usize| {
+        let number = args.get(at).and_then(|number| parse_integer(number).ok());
+        number
+            .and_then(|number| usize::try_from(number).ok())
+            .is_some_and(|number| (1..args.len() - at).contains(&number))
+    };
+    spec.keys.iter().all(|keys| match (keys.begin, keys.find) {
+        (Begin::Index(at), Find::Counted) => right(at),
+        _ => true,
+    })
+}
+
 /// Whether a command may write, as far as its arguments tell; a command line that is refused never writes.
 pub fn writes(invocation: &Invocation) -> bool {
     let Ok(spec) = resolve(&invocation.args) else {

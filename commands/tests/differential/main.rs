@@ -167,7 +167,7 @@ fn compare_family(templates: &[&str]) {
 
 /// Each of 5,000 commands; `ELASTICKV_TEST_ROUNDS` asks for more.
 fn rounds() -> usize {
-    std::env::var("ELASTICKV_TEST_ROUNDS").map_or(4, |rounds| rounds.parse().expect("a number of rounds"))
+    std::env::var("ELASTICKV_TEST_ROUNDS").map_or(6, |rounds| rounds.parse().expect("a number of rounds"))
 }
 
 #[test]
@@ -307,6 +307,16 @@ fn command_describes_itself_alike() {
         "command getkeys copy a b",
         "command getkeys ping x",
         "command getkeys client id x",
+        "command getkeys zunion 2 a b weights 1 2",
+        "command getkeys zunionstore d 2 a b",
+        "command getkeys zunionstore d 3 a b",
+        "command getkeys zunion 0 a",
+        "command getkeys sintercard x a",
+        "command getkeys lmpop 1 a left",
+        "command getkeys bitop and d a b",
+        "command getkeys georadius k 1 2 3 m store d",
+        "command getkeys georadius k 1 2 3 m",
+        "command getkeys object encoding k",
         "command getkeys nothing x",
         "command getkeys get",
         "command list filterby nothing x",

@@ -62,6 +62,7 @@ const POOLS: &[(&str, &[&str])] = &[
     ("$zset", &["z1", "z2", "z3"]),
     ("$lex", &["y1", "y2"]),
     ("$geo", &["g1", "g2"]),
+    ("$spot", SPOTS),
     ("$lon", &["13.361389", "15.087269", "0", "-18.2", "13.5", "2.35", "40", "181", "x"]),
     ("$lat", &["38.115556", "37.502669", "0", "48.85", "-33.9", "38", "86", "x", "55"]),
     ("$far", &["0", "1", "10", "200", "500", "2000", "-1", "x"]),
@@ -71,6 +72,22 @@ const POOLS: &[(&str, &[&str])] = &[
     ("$place", &["0", "1", "#1", "#3", "9", "33", "-1", "#-1", "x", "#", "268435456"]),
     ("$string", &["x1", "x2", "x3"]),
     ("$any", &["h1", "h2", "s1", "s2", "l1", "l2", "z1", "z2", "x1", "none"]),
+];
+
+/// Longitude, latitude and member: no two at one place, since the order of equal distances is open.
+const SPOTS: &[&str] = &[
+    "13.361389 38.115556 a",
+    "15.087269 37.502669 b",
+    "0 0 c",
+    "-18.2 48.85 d",
+    "13.5 -33.9 1",
+    "2.35 48.9 2",
+    "40 55 3",
+    "13.4 38.2 m10",
+    "13.37 38.12 a",
+    "2.36 48.8 e",
+    "181 0 m11",
+    "x 1 m12",
 ];
 
 /// Pools of keys. Not those of the sorted sets whose members have one score: names are in no order elsewhere.
@@ -222,14 +239,15 @@ pub const SORTED_SETS: &[&str] = &[
 
 /// Places: not at the date line, where Redis finds only those on the same side.
 pub const PLACES: &[&str] = &[
-    "geoadd $geo [ nx|xx ] [ ch ] { $lon $lat $member }",
-    "geoadd $geo { $lon $lat $member }",
-    "geoadd $geo { $lon $lat $member }",
+    "geoadd $geo [ nx|xx ] [ ch ] { $spot }",
+    "geoadd $geo { $spot }",
+    "geoadd $geo { $spot }",
     "geopos $geo { $member }",
     "geohash $geo { $member }",
     "geodist $geo $member $member [ m|km|ft|mi|huh ]",
     "geosearch $geo frommember|huh $member byradius $far m|km|mi asc|desc [ withdist ] [ withcoord ] [ withhash ]",
-    "geosearch $geo fromlonlat $lon $lat byradius $far km|ft asc [ count $small [ any ] ]",
+    "geosearch $geo fromlonlat $lon $lat byradius $far km|ft asc [ count $small ]",
+    "geosearch $geo fromlonlat $lon $lat byradius $far km|ft asc count 100 any",
     "geosearch $geo fromlonlat $lon $lat bybox $far $far km|m asc|desc [ withdist ] [ count 2 ]",
     "geosearch $geo fromlonlat 13 38 frommember a byradius 10 km asc",
     "geosearch $geo byradius 10 km asc",
@@ -257,7 +275,7 @@ pub const BITMAPS: &[&str] = &[
     "bitfield $string { get $type $place }",
     "bitfield $string set $type $place $integer",
     "bitfield $string { incrby $type $place $integer }",
-    "bitfield $string overflow sat|fail|wrap|huh set $type $place $integer incrby $type $place $integer",
+    "bitfield $string overflow sat|fail|wrap|huh set $type $place 100|-100|70000|-70000|x incrby $type $place 1|-1|70000|-70000",
     "bitfield $string overflow sat|fail incrby u8|i8|u2|i64|u63 $place 100|-100|9223372036854775807|-9223372036854775808",
     "bitfield_ro $string get $type $place [ set u8 0 1 ]",
     "setrange $string $small $value",
@@ -287,8 +305,9 @@ impl Generator {
         let words: Vec<&str> = template.split_ascii_whitespace().collect();
         let mut line = Vec::new();
         self.fill_words(&words, &mut line);
-        // Without its count a SPOP would choose, and the sets be different from there on; so would the pages of a scan.
-        if self.one_in(50) && !["spop", "hscan", "sscan", "zscan"].contains(&words[0]) {
+        // Without its last word a SPOP would choose, a scan have pages, and a search of places no order.
+        let needs_all = ["spop", "hscan", "sscan", "zscan", "geosearch", "geosearchstore"].contains(&words[0]);
+        if self.one_in(50) && !needs_all && !words[0].starts_with("georadius") {
             line.pop();
         }
         if self.one_in(100) {
@@ -305,7 +324,11 @@ impl Generator {
                 "{" => 1 + self.below(4),
                 word => {
                     let word = self.one_of(word);
-                    line.push(self.from_pool(word));
+                    let drawn = self.draw(word);
+                    match word {
+                        "$spot" => line.extend(drawn.split(|byte| *byte == b' ').map(Bytes::copy_from_slice)),
+                        _ => line.push(drawn),
+                    }
                     continue;
                 }
             };
@@ -325,7 +348,7 @@ impl Generator {
         words[self.below(words.len())]
     }
 
-    fn from_pool(&mut self, word: &str) -> Bytes {
+    fn draw(&mut self, word: &str) -> Bytes {
         // Now and then a key of another type.
         let word = if KEYS.contains(&word) && self.one_in(20) { "$any" } else { word };
         let chosen = match POOLS.iter().find(|(name, _)| *name == word) {
