@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use keyspace::slot_of;
+use keyspace::slot::slot_of;
 use planted::Point;
 use tests::cluster::Cluster;
 use tests::network::{Condition, Member};
@@ -40,7 +40,7 @@ fn group_of(cluster: &Cluster, key: &str) -> u64 {
     let key = format!("redis:slot:{}", slot_of(key.as_bytes())).into();
     let mut distribution = cluster.distribution();
     let request = proto::wire::GetRouteRequest { key };
-    cluster.block_on(distribution.get_route(request)).unwrap().into_inner().route.unwrap().group_id
+    cluster.block_on(distribution.get_route(request)).unwrap().into_inner().route.unwrap().raft_group_id
 }
 
 fn open(cluster: &Cluster, gateway: usize) -> Connection {
