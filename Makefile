@@ -33,7 +33,7 @@ test: ## Everything that must hold before a change is pushed
 
 bench: ## Throughput and latency beside Redis and etcd; ARGS=--write-docs renews docs/performance.md
 	@scripts/setup.sh
-	@$(CARGO) build --quiet --release --workspace --bins
+	@$(CARGO) build --quiet --release --workspace --exclude simulation --bins
 	@$(CARGO) run --quiet --release --package tests --bin bench -- $(ARGS)
 
 fmt: ## Format the sources

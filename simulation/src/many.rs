@@ -1,14 +1,18 @@
 //! Many seeds: a process for each, some at a time.
+//!
+//! A program with the simulation in it has no clock outside of one: `mad-turmoil` answers the standard library's calls in
+//! every process that it is linked into. How long the seeds take is asked of the kernel directly.
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use planted::Fault;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::report::{Report, Totals};
 
@@ -48,6 +52,15 @@ pub struct Outcome {
     pub failures: Vec<Failure>,
 }
 
+/// A seed that hardly anybody has run before, with as many behind it as anybody wants.
+pub fn fresh_seed() -> u64 {
+    u64::from(rand_simulated::random::<u32>()) << 16
+}
+
+fn clock_s() -> i64 {
+    clock_gettime(ClockId::Monotonic).tv_sec
+}
+
 /// The command that replays a seed.
 pub fn replay(seed: u64, plant: Option<Fault>) -> String {
     let plant = plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name()));
@@ -59,7 +72,7 @@ pub fn replay(seed: u64, plant: Option<Fault>) -> String {
 /// # Errors
 /// If the program cannot be started.
 pub fn run(order: &Order, mut each: impl FnMut(&Result<Report, Failure>)) -> io::Result<Outcome> {
-    let begun = Instant::now();
+    let begun_s = clock_s();
     let waiting = Mutex::new(VecDeque::from(order.seeds.clone()));
     let (done, ended) = mpsc::channel();
     let mut outcome = Outcome::default();
@@ -67,7 +80,7 @@ pub fn run(order: &Order, mut each: impl FnMut(&Result<Report, Failure>)) -> io:
         for _ in 0..order.jobs.max(1) {
             let (done, waiting) = (done.clone(), &waiting);
             scope.spawn(move || {
-                while order.longest.is_none_or(|longest| begun.elapsed() < longest) {
+                while order.longest.is_none_or(|longest| clock_s() - begun_s < longest.as_secs().cast_signed()) {
                     let Some(seed) = waiting.lock().pop_front() else { return };
                     // Whoever counts is there until the last one has ended.
                     let _ = done.send(run_one(&order.program, seed, order.plant));

@@ -35,7 +35,7 @@ const CRATE_EDGES: [(&str, &[&str]); 13] = [
 ];
 
 /// Library → the crates that may name it, in their manifest or their code.
-const LIBRARY_OWNERS: [(&str, &[&str]); 9] = [
+const LIBRARY_OWNERS: [(&str, &[&str]); 10] = [
     ("openraft", &["storage"]),
     ("rocksdb", &["storage", "placement"]),
     ("etcd-client", &["placement"]),

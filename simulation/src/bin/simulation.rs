@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Task::One { seed } => one(seed),
         Task::Run { seed, seeds, from, jobs, minutes, plant } => {
-            let first = seed.or(from).unwrap_or_else(fresh);
+            let first = seed.or(from).unwrap_or_else(many::fresh_seed);
             let program = std::env::current_exe().expect("this program is somewhere");
             let longest = minutes.map(|minutes| Duration::from_secs(minutes * 60));
             let seeds = (first..=u64::MAX).take(usize::try_from(seeds).unwrap_or(usize::MAX)).collect();
@@ -80,12 +80,6 @@ fn main() -> ExitCode {
             find_faults(&faults, from..from.saturating_add(seeds), jobs)
         }
     }
-}
-
-/// Seconds since 1970, with room for the seeds of a run behind them.
-fn fresh() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    since.as_secs() * 1_000
 }
 
 fn run(order: &Order) -> ExitCode {
