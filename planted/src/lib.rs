@@ -55,7 +55,7 @@ faults! {
     NoCheckOfP = "no-check-of-p": "prewrites come a second time, late, and Resolve makes data of a lock whatever its p",
     NoReadCheck = "no-read-check": "reads, and replies without effect, leave without proof of leadership",
     ScanRaisesInMemory = "scan-raises-in-memory": "a scan at R is answered before e = R is replicated",
-    CollectAtForget = "collect-at-forget": "the record of a transaction goes at Forget, not behind the floor",
+    CollectAtForget = "collect-at-forget": "prewrites come a second time, late, and the record of their transaction went at Forget",
     ResolveKeepsClock = "resolve-keeps-clock": "Resolve does not raise the clock of its group to c",
     NoDedupOfCommit = "no-dedup-of-commit": "a committed transaction leaves no dedup record",
     OldRunTaken = "old-run-taken": "a batch of an old run is taken behind the barrier",

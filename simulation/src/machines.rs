@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::router::{Router, RouterConfig};
-use gateway::txn::Transactions;
 use parking_lot::Mutex;
 use placement::catalog::Catalog;
 use placement::catalog::memory::MemoryCatalog;
 use placement::{CatalogChoice, Placement, PlacementConfig};
+use proto::wire::distribution_client::DistributionClient;
 use rand_simulated::rngs::StdRng;
 use rand_simulated::seq::IndexedRandom;
 use rand_simulated::{RngExt, SeedableRng};
@@ -22,6 +22,7 @@ use storage::engine::memory::MemoryEngine;
 use storage::node::format::DataDir;
 use storage::raft::log::Flushing;
 use storage::{Storage, StorageConfig};
+use tonic::transport::Endpoint;
 
 use crate::clients::Clients;
 use crate::network::Wires;
@@ -201,7 +202,8 @@ impl GatewayMachine {
             unknown_timeout: self.unknown_timeout,
         };
         let router = Router::start(&config)?;
-        self.clients.work(&Transactions::new(router.clone()));
+        let placement = Endpoint::from_shared(format!("http://{}", SocketAddr::new(self.placement, PORT)))?;
+        self.clients.work(&router, &DistributionClient::new(self.wires.dialer().connect_lazy(&placement)));
         std::future::pending::<()>().await;
         router.stop();
         Ok(())

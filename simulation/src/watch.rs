@@ -5,6 +5,7 @@
 //!
 //! - I14: the chain of a replica only goes forward: runs of a term rise, batches of a run come one after the other;
 //! - I8: replicas that have applied the same entry have the same head, and at the end the same bytes;
+//! - I4: no transaction is committed in one place or at one time, and aborted in another, nor committed at two versions;
 //! - I1, I2: no key is served by two groups, and the epoch of no range goes back;
 //! - I13: at the end no lock is left.
 //!
@@ -13,7 +14,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use keyspace::{GroupId, Route};
+use keyspace::{GroupId, Route, TransactionId, Version};
+use prost::Message;
+use proto::wire;
 use storage::engine::Engine;
 use storage::engine::memory::MemoryEngine;
 use storage::group::keys::GroupKeys;
@@ -32,13 +35,22 @@ pub struct Watcher {
     agreed: BTreeMap<(GroupId, u64), Head>,
     /// By machine and group: the ranges as last seen.
     routes: BTreeMap<(usize, GroupId), Vec<Route>>,
+    /// How transactions have ended: at this version, or not at all.
+    ended: BTreeMap<TransactionId, Option<Version>>,
 }
 
 impl Watcher {
     /// Of these data engines and groups.
     pub fn new(machines: Vec<MemoryEngine>, groups: u32) -> Self {
         let groups = (1..=groups).map(|group| GroupId(u64::from(group))).collect();
-        Self { machines, groups, last: BTreeMap::new(), agreed: BTreeMap::new(), routes: BTreeMap::new() }
+        Self {
+            machines,
+            groups,
+            last: BTreeMap::new(),
+            agreed: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            ended: BTreeMap::new(),
+        }
     }
 
     /// A machine has gone back to what was synced.
@@ -56,6 +68,7 @@ impl Watcher {
             for group in self.groups.clone() {
                 if let Some(view) = self.view(machine, group)? {
                     self.compare(machine, group, &view)?;
+                    self.follow_transactions(group, &view)?;
                 }
             }
         }
@@ -97,6 +110,30 @@ impl Watcher {
             if before.range.intersect(&after.range).is_some() && !grew {
                 return Err(format!("I2: an epoch of group {group} did not grow from {before:?} to {after:?}"));
             }
+        }
+        Ok(())
+    }
+
+    fn follow_transactions(&mut self, group: GroupId, view: &GroupView) -> Result<(), String> {
+        let (start, end) = GroupKeys::new(group).all_transactions();
+        let mut cursor = view.snapshot.cursor(&start, &end);
+        cursor.seek(&start).map_err(|error| error.to_string())?;
+        while let Some((key, value)) = cursor.current() {
+            let (_, txn) = GroupKeys::split_transaction(key).ok_or_else(|| format!("not a record: {key:02x?}"))?;
+            let record = wire::TransactionRecord::decode(value).map_err(|error| error.to_string())?;
+            let end = match record.state() {
+                wire::TransactionState::Committed | wire::TransactionState::Forgotten => {
+                    Some(record.committed_at.map(Version::from))
+                }
+                wire::TransactionState::Aborted => Some(None),
+                wire::TransactionState::Absent | wire::TransactionState::Pending => None,
+            };
+            if let Some(end) = end
+                && *self.ended.entry(txn).or_insert(end) != end
+            {
+                return Err(format!("I4: {txn} has ended twice: {:?} and {end:?}", self.ended[&txn]));
+            }
+            cursor.next().map_err(|error| error.to_string())?;
         }
         Ok(())
     }

@@ -236,3 +236,26 @@ async fn a_lock_is_filled_whoever_waits_for_it() {
     assert!(matches!(waiting.await.unwrap(), Outcome::Results(_)));
     assert_eq!(at.get("a").await.as_deref(), Some("behind"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_behind_the_floor_contradicts_nothing() {
+    let nodes = Nodes::start(1).await;
+    let mut coordinator = Coordinator::at(&nodes).await;
+    let p = coordinator.prepare(1, &["a"], prewrite(vec![raw_put("a", "done")], &["a"])).await;
+    assert_eq!(coordinator.status(1, commit(&[("a", p)])).await.state(), TransactionState::Committed);
+    coordinator.status(1, Step::Forget(wire::Forget {})).await;
+    // Nothing of it can be under way any more; the group collects its record.
+    coordinator.client.send_with_floor(2, request(1, Some(2), 1, vec![raw_put("b", "x")])).await;
+    let inquire = || Step::Inquire(wire::Inquire {});
+    let mut looks = 0;
+    while coordinator.status(1, inquire()).await.state() != TransactionState::Absent {
+        looks += 1;
+        assert!(looks < 200, "the record is not collected within 10 s");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Somebody who met a late lock of it may drop that. Somebody else, who inquires, must not learn that it was aborted.
+    let abort = Step::Abort(wire::Abort { only_dead: false });
+    assert_eq!(coordinator.status(1, abort).await.state(), TransactionState::Aborted);
+    assert_eq!(coordinator.status(1, inquire()).await.state(), TransactionState::Absent);
+    assert_eq!(coordinator.get("a").await.as_deref(), Some("done"));
+}

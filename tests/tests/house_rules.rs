@@ -35,7 +35,7 @@ const CRATE_EDGES: [(&str, &[&str]); 13] = [
 ];
 
 /// Library → the crates that may name it, in their manifest or their code.
-const LIBRARY_OWNERS: [(&str, &[&str]); 10] = [
+const LIBRARY_OWNERS: [(&str, &[&str]); 9] = [
     ("openraft", &["storage"]),
     ("rocksdb", &["storage", "placement"]),
     ("etcd-client", &["placement"]),
@@ -45,7 +45,6 @@ const LIBRARY_OWNERS: [(&str, &[&str]); 10] = [
     ("stateright", &["model"]),
     ("turmoil", &["simulation"]),
     ("mad-turmoil", &["simulation"]),
-    ("fail", &["planted"]),
 ];
 
 /// Crates that take values and return values; time, randomness and I/O are handed in.

@@ -101,7 +101,7 @@ impl Attempt {
             self.locks.entry(unit.clone()).or_insert(None);
         }
         self.begun = true;
-        if planted::is_on(Fault::NoCheckOfP) {
+        if [Fault::NoCheckOfP, Fault::CollectAtForget].into_iter().any(planted::is_on) {
             self.repeated.extend(prewrites.iter().cloned());
         }
         let steps = prewrites.into_iter().map(|prewrite| self.transaction.prewrite(prewrite)).collect();
@@ -226,10 +226,11 @@ impl Attempt {
             (self.context.clone(), self.transaction.clone(), status.committed_at);
         tokio::spawn(async move {
             if resolve_all(&context, &transaction, committed_at, participants).await {
-                repeat(&context, &transaction, repeated).await;
+                repeat(&context, &transaction, &repeated, Fault::NoCheckOfP).await;
                 planted::point(Point::Resolved);
                 // If this is not answered, the record stays a while longer: no harm.
                 let _ = context.router.step(transaction.forget()).await;
+                repeat(&context, &transaction, &repeated, Fault::CollectAtForget).await;
             }
         });
         Ending::Committed(outcomes)
@@ -266,10 +267,10 @@ impl Aborted {
     }
 }
 
-/// What a network may do to a prewrite: it arrives again when everything is over. For the planted faults.
-async fn repeat(context: &Context, transaction: &Transaction, prewrites: Vec<Prewrite>) {
-    if !prewrites.is_empty() {
-        let steps = prewrites.into_iter().map(|prewrite| transaction.prewrite(prewrite)).collect();
+/// With this planted fault, prewrites arrive again when everything is over, as a network may have it.
+async fn repeat(context: &Context, transaction: &Transaction, prewrites: &[Prewrite], fault: Fault) {
+    if planted::is_on(fault) {
+        let steps = prewrites.iter().cloned().map(|prewrite| transaction.prewrite(prewrite)).collect();
         context.router.steps(steps).await;
         tokio::time::sleep(RESOLVE_PATIENCE / 10).await;
     }

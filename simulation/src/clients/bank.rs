@@ -72,6 +72,6 @@ fn lines(call: &Call) -> Vec<Vec<String>> {
     }
 }
 
-fn name(account: usize) -> String {
+pub(super) fn name(account: usize) -> String {
     format!("account:{account}")
 }

@@ -5,6 +5,7 @@
 //! - [`counters`]: INCRBY and GET, on single keys;
 //! - [`lists`]: transactions over keys of several groups that APPEND unique tokens and read;
 //! - [`bank`]: transfers over groups, and reads of all accounts;
+//! - [`snapshots`]: all accounts at one timestamp of the oracle, read one after the other;
 //! - [`databases`]: flushes and counts of a whole database, among writes and reads of its keys.
 //!
 //! Clients live in the process of their gateway and die with it; what they were waiting for then has an unknown outcome.
@@ -18,12 +19,14 @@ use bytes::Bytes;
 use checkers::history::Outcome;
 use commands::redis::{Invocation, Value, resolve, units};
 use commands::{Command, Outcome as CommandOutcome};
-use gateway::router::RouterError;
+use gateway::router::{Router, RouterError};
 use gateway::txn::{Part, Transactions, TxnError, Work};
 use keyspace::Version;
 use parking_lot::Mutex;
+use proto::wire::distribution_client::DistributionClient;
 use rand_simulated::rngs::StdRng;
 use rand_simulated::{RngExt, SeedableRng};
+use tonic::transport::Channel;
 
 use crate::ledger::Ledger;
 use crate::trace::Trace;
@@ -34,6 +37,7 @@ pub mod databases;
 pub mod lists;
 pub mod probe;
 pub mod registers;
+pub mod snapshots;
 
 /// Longest pause of a client between two operations, in milliseconds.
 const LONGEST_PAUSE_MS: u64 = 120;
@@ -87,13 +91,15 @@ impl Clients {
     }
 
     /// Sets them to work through a gateway that has just started.
-    pub fn work(&self, transactions: &Transactions) {
+    pub fn work(&self, router: &Router, placement: &DistributionClient<Channel>) {
+        let transactions = &Transactions::new(router.clone());
         for _ in 0..self.count {
             tokio::spawn(registers::work(self.hire(transactions)));
             tokio::spawn(counters::work(self.hire(transactions)));
             tokio::spawn(lists::work(self.hire(transactions)));
             tokio::spawn(bank::work(self.hire(transactions)));
         }
+        tokio::spawn(snapshots::work(self.hire(transactions), router.clone(), placement.clone()));
         tokio::spawn(databases::work(self.hire(transactions)));
         tokio::spawn(probe::work(self.hire(transactions), self.served.clone()));
     }
