@@ -4,8 +4,8 @@
 #   scripts/setup.sh            everything
 #   scripts/setup.sh build      only what compiling needs
 #
-# Debian and Ubuntu (apt), as root or with sudo. On other systems it says what to install. The AWS command line comes
-# from pip, into a virtual environment of its own that `make` puts on the PATH.
+# Debian and Ubuntu (apt), as root or with sudo. On other systems it says what to install. The AWS command line and the
+# clients that tests run come from pip, into a virtual environment of its own that `make` puts on the PATH.
 set -euo pipefail
 
 scope=${1:-all}
@@ -50,6 +50,7 @@ if [ "$scope" = all ]; then
   have etcd || packages+=(etcd-server)
   have etcdctl || packages+=(etcd-client)
   have jq || packages+=(jq)
+  have tclsh || packages+=(tcl)
   have python3 || packages+=(python3 python3-venv)
 fi
 
@@ -60,14 +61,18 @@ if [ ${#packages[@]} -gt 0 ]; then
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
-if [ "$scope" = all ] && ! have aws; then
-  echo "setup: installing the AWS command line into $tools"
+# What comes from pip: clients that tests run.
+clients=$(cd "$(dirname "$0")/.." && pwd)/tests/compat/clients/requirements.txt
+if [ "$scope" = all ] && ! { have aws && cmp -s "$clients" "$tools/requirements.txt"; }; then
+  echo "setup: installing clients into $tools"
   if ! python3 -m venv "$tools" 2>/dev/null; then
     packages=(python3-venv)
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
     python3 -m venv "$tools"
   fi
-  "$tools/bin/pip" install --quiet awscli
+  have aws || "$tools/bin/pip" install --quiet awscli
+  "$tools/bin/pip" install --quiet --requirement "$clients"
+  cp "$clients" "$tools/requirements.txt"
 fi
 
 if ! have cargo; then

@@ -36,7 +36,44 @@ impl Command {
             Command::RedisSpan(span) => matches!(span.part, redis::SpanPart::Flush { .. }),
             Command::Raw(operation) => operation.writes(),
             Command::Dynamo(operation) => operation.writes(),
-            Command::Record(_) => false,
+            Command::Record(operation) => operation.writes(),
+        }
+    }
+
+    /// Whether it reads keys that it does not name, because it learns of them only as it runs. It must not be sent to
+    /// the group of its keys: whoever evaluates it needs a view that reaches everything.
+    pub fn reads_beyond(&self) -> bool {
+        match self {
+            Command::Redis(invocation) => redis::sort::reads_beyond(invocation),
+            Command::RedisSpan(_) | Command::Raw(_) | Command::Dynamo(_) | Command::Record(_) => false,
+        }
+    }
+}
+
+impl Command {
+    /// Commands that are to take effect all or not at all, as one; `None` if their language has no such command.
+    pub fn together(commands: Vec<Command>) -> Option<Command> {
+        let writes = commands.into_iter().map(|command| match command {
+            Command::Dynamo(dynamo::Operation::WriteItem(write)) => Some(*write),
+            _ => None,
+        });
+        Some(Command::Dynamo(dynamo::Operation::Together(writes.collect::<Option<_>>()?)))
+    }
+}
+
+impl Outcome {
+    /// Whether a command is refused that was to take effect together with others.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Outcome::Dynamo(outcome) if outcome.is_refusal())
+    }
+
+    /// The outcomes of commands made one by [`Command::together`].
+    pub fn apart(self) -> Option<Vec<Outcome>> {
+        match self {
+            Outcome::Dynamo(dynamo::Outcome::Together(outcomes)) => {
+                Some(outcomes.into_iter().map(Outcome::Dynamo).collect())
+            }
+            _ => None,
         }
     }
 }

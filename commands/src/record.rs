@@ -1,5 +1,6 @@
 //! Plain records, for a coordinator that evaluates a command itself because its keys lie in several groups: it reads
-//! records and the versions of lock units, computes, and hands what it wrote to the groups as intents.
+//! records and the versions of lock units, computes, and hands what it wrote to the groups as intents. And the records
+//! that gateways share: scripts, libraries, users.
 
 use bytes::Bytes;
 use keyspace::layout::{REDIS, version_key};
@@ -8,7 +9,7 @@ use keyspace::{KeyRange, Version};
 use crate::redis;
 use crate::view::{Order, Record, View, ViewError};
 
-/// What is read. Nothing here writes.
+/// What is read or registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// The newest record of a key, as it is stored: whether it has expired is for the command to say.
@@ -30,6 +31,30 @@ pub enum Operation {
         /// Encoded unit.
         unit: Bytes,
     },
+    /// Writes or removes a record of a registry; what it answers is the old record.
+    Register {
+        /// Encoded key of the entry ([`keyspace::Registry::entry`]).
+        key: Bytes,
+        /// `None` removes it.
+        value: Option<Bytes>,
+    },
+    /// Writes or removes a record of a registry if it still is what somebody has seen. Answers the old record, by which
+    /// one sees whether it was.
+    Replace {
+        /// Encoded key of the entry.
+        key: Bytes,
+        /// What was seen; `None`: there was none.
+        seen: Option<Bytes>,
+        /// `None` removes it.
+        value: Option<Bytes>,
+    },
+}
+
+impl Operation {
+    /// Whether it may write.
+    pub fn writes(&self) -> bool {
+        matches!(self, Operation::Register { .. } | Operation::Replace { .. })
+    }
 }
 
 /// What was found, and the time by which it was judged.
@@ -44,7 +69,7 @@ pub struct Outcome {
 /// See [`Operation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// The record of a [`Operation::Get`].
+    /// The record of a [`Operation::Get`]; of a [`Operation::Register`] or [`Operation::Replace`] the one before it.
     Record(Option<Record>),
     /// Keys and records of a [`Operation::Scan`], in its order.
     Records(Vec<(Bytes, Record)>),
@@ -65,8 +90,28 @@ pub async fn run<V: View>(view: &mut V, operation: &Operation) -> Result<Outcome
             Some(version) => Found::Observed(Some(version)),
             None => view.last_change(&version_key(unit)).await?.map_or(Found::Observed(None), Found::Gone),
         },
+        Operation::Register { key, value } => {
+            let before = view.get(key).await?;
+            put_or_delete(view, key, value.as_ref(), before.is_some());
+            Found::Record(before)
+        }
+        Operation::Replace { key, seen, value } => {
+            let before = view.get(key).await?;
+            if before.as_ref().map(|record| &record.value) == seen.as_ref() {
+                put_or_delete(view, key, value.as_ref(), before.is_some());
+            }
+            Found::Record(before)
+        }
     };
     Ok(Outcome { now_ms: view.now_ms(), found })
+}
+
+fn put_or_delete<V: View>(view: &mut V, key: &Bytes, value: Option<&Bytes>, exists: bool) {
+    match value {
+        Some(value) => view.put(key.to_vec(), value.clone()),
+        None if exists => view.delete(key.to_vec()),
+        None => {}
+    }
 }
 
 /// The version of a live unit.
@@ -97,6 +142,30 @@ mod tests {
             Ok(crate::Outcome::Record(Outcome { found: Found::Gone(_), .. })) => None,
             other => panic!("another outcome than was asked for: {other:?}"),
         }
+    }
+
+    #[test]
+    fn only_what_was_seen_is_replaced() {
+        let mut view = MemoryView::default();
+        let key = Bytes::from(keyspace::Registry::Users.entry(b"ada"));
+        let mut replace = |seen: Option<&'static str>, value: Option<&'static str>| {
+            let [seen, value] = [seen, value].map(|text| text.map(Bytes::from));
+            let operation = Operation::Replace { key: key.clone(), seen, value };
+            assert!(operation.writes());
+            match view.run(&Command::Record(operation)) {
+                Ok(crate::Outcome::Record(Outcome { found: Found::Record(before), .. })) => {
+                    before.map(|record| String::from_utf8(record.value.to_vec()).unwrap())
+                }
+                other => panic!("another outcome than was asked for: {other:?}"),
+            }
+        };
+        assert_eq!(replace(Some("x"), Some("y")), None);
+        assert_eq!(replace(None, Some("a")), None);
+        assert_eq!(replace(None, Some("b")).as_deref(), Some("a"));
+        assert_eq!(replace(Some("a"), Some("b")).as_deref(), Some("a"));
+        assert_eq!(replace(Some("a"), None).as_deref(), Some("b"));
+        assert_eq!(replace(Some("b"), None).as_deref(), Some("b"));
+        assert_eq!(replace(None, None), None);
     }
 
     #[test]

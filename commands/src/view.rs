@@ -48,7 +48,7 @@ pub enum ViewError {
 /// An ordered view of the keyspace during one evaluation.
 ///
 /// Reads see the writes made before through the same view. Keys are encoded (see `keyspace::layout`) and lie inside
-/// the request's targets.
+/// the request's targets, except as [`crate::Command::reads_beyond`] says.
 pub trait View: Send {
     /// The newest live record.
     fn get(&mut self, key: &[u8]) -> impl Future<Output = Result<Option<Record>, ViewError>> + Send;
@@ -63,6 +63,13 @@ pub trait View: Send {
         order: Order,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(Bytes, Record)>, ViewError>> + Send;
+
+    /// Says that the records of these keys are about to be read, so that a view whose records are far away can fetch
+    /// them at once. It changes no answer.
+    fn will_read(&mut self, keys: Vec<Vec<u8>>) -> impl Future<Output = Result<(), ViewError>> + Send {
+        drop(keys);
+        std::future::ready(Ok(()))
+    }
 
     /// Writes a record.
     fn put(&mut self, key: Vec<u8>, value: Bytes);

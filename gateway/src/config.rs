@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use proto::Dialer;
 use serde::Deserialize;
 use thiserror::Error;
@@ -46,6 +47,38 @@ pub struct ListenerConfig {
     /// Connections open at once. Without effect for gRPC, where one connection carries many calls.
     #[serde(default = "default_connections")]
     pub max_connections: usize,
+    /// Redis only: password of the default user as long as the cluster keeps no rules for it; empty: none. All gateways
+    /// should have the same.
+    #[serde(default)]
+    pub requirepass: Secret,
+}
+
+/// Text that is never shown.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn bytes(&self) -> Bytes {
+        Bytes::copy_from_slice(self.0.as_bytes())
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "none" } else { "(redacted)" })
+    }
 }
 
 /// Bounds on what is under way, and how long it may be.
@@ -81,6 +114,7 @@ impl ListenerConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             enabled: true,
             max_connections: default_connections(),
+            requirepass: Secret::default(),
         }
     }
 
@@ -144,6 +178,9 @@ pub enum ConfigError {
     /// No placement address.
     #[error("`placement` names no address")]
     NoPlacement,
+    /// A password where nobody can say one.
+    #[error("`requirepass` belongs to `[redis]`: DynamoDB and gRPC have no users")]
+    NoUsers,
     /// A repetition so late could take effect twice.
     #[error("`limits.unknown_timeout_ms` is above {MAX_UNKNOWN_TIMEOUT_MS}")]
     UnknownTimeout,
@@ -161,6 +198,9 @@ impl GatewayConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.placement.is_empty() {
             return Err(ConfigError::NoPlacement);
+        }
+        if self.dynamodb.requirepass != Secret::default() || self.grpc.requirepass != Secret::default() {
+            return Err(ConfigError::NoUsers);
         }
         if self.limits.unknown_timeout_ms > MAX_UNKNOWN_TIMEOUT_MS {
             return Err(ConfigError::UnknownTimeout);
@@ -181,7 +221,11 @@ impl GatewayConfig {
     }
 
     pub(crate) fn redis_limits(&self) -> redis::Limits {
-        redis::Limits { max_connections: self.redis.max_connections, drain_timeout: self.drain_timeout() }
+        redis::Limits {
+            max_connections: self.redis.max_connections,
+            drain_timeout: self.drain_timeout(),
+            requirepass: self.redis.requirepass.clone(),
+        }
     }
 
     pub(crate) fn dynamodb_limits(&self) -> dynamodb::Limits {
@@ -217,6 +261,11 @@ mod tests {
         assert!(matches!(empty.check(), Err(ConfigError::NoPlacement)));
         let late: GatewayConfig = toml::from_str("[limits]\nunknown_timeout_ms = 60000").unwrap();
         assert!(matches!(late.check(), Err(ConfigError::UnknownTimeout)));
+        let password = "listen = '127.0.0.1:1'\nrequirepass = 'secret'";
+        let elsewhere: GatewayConfig = toml::from_str(&format!("[grpc]\n{password}")).unwrap();
+        assert!(matches!(elsewhere.check(), Err(ConfigError::NoUsers)));
+        let right: GatewayConfig = toml::from_str(&format!("[redis]\n{password}")).unwrap();
+        assert!(right.check().is_ok() && !format!("{right:?} {:?}", right.redis_limits()).contains("secret"));
     }
 
     #[test]

@@ -32,7 +32,7 @@
 //! 2. The operation is read from `X-Amz-Target`, and its JSON token by token, checked against what the API allows.
 //! 3. The catalog of tables answers the descriptor of `orders`, from memory or from the store.
 //! 4. The key attributes become the encoded key of the item, which is its lock unit.
-//! 5. [`dynamodb::Store::call`], which the router implements, submits a bundle of one `Read`; steps 4 to 6 above follow.
+//! 5. [`dynamodb::Store::call`] of the [`dynamodb::Backend`] submits a bundle of one `Read`; steps 4 to 6 above follow.
 //! 6. The item record that comes back becomes JSON.
 //!
 //! # One MULTI
@@ -52,12 +52,13 @@
 //! # What is absent
 //!
 //! The gateway keeps no state that survives a restart, and none that other gateways must know: any client may talk to
-//! any of them. There is no authentication and no TLS.
+//! any of them. There is no TLS, and users are known to Redis only.
 
 pub mod config;
 pub mod dynamodb;
 pub mod grpc;
 pub mod redis;
+pub mod registry;
 pub mod router;
 pub mod txn;
 
@@ -141,7 +142,9 @@ impl Gateway {
             gateway.listeners.spawn(async move { serving.await.map_err(|error| broke("Redis")(&error)) });
         }
         if let Some((listener, _)) = dynamodb {
-            let serving = dynamodb::serve(listener, router.clone(), config.dynamodb_limits(), stop.clone());
+            let backend = dynamodb::Backend::new(router.clone());
+            tokio::spawn(dynamodb::expire(backend.clone(), stop.clone()));
+            let serving = dynamodb::serve(listener, backend, config.dynamodb_limits(), stop.clone());
             gateway.listeners.spawn(async move { serving.await.map_err(|error| broke("DynamoDB")(&error)) });
         }
         if let Some((listener, _)) = grpc {
@@ -218,12 +221,14 @@ async fn bind(
 mod tests {
     use std::time::{Duration, Instant};
 
+    use commands::testing::MemoryView;
     use keyspace::RouteMap;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
     use super::*;
     use crate::router::fake::{FakeNode, FakePlacement, Verdict, some_route, some_topology};
+    use crate::router::fake_store;
 
     fn config(placement: String) -> GatewayConfig {
         GatewayConfig {
@@ -237,7 +242,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_gateway_starts_serves_and_leaves() {
-        let node = FakeNode::start(|_| Verdict::status("OK")).await;
+        // It stores nothing, but knows that there are no users.
+        let node = FakeNode::start(|request| match request.targets.iter().any(|target| target.is_interval) {
+            true => fake_store::evaluate(&mut MemoryView::default(), request),
+            false => Verdict::status("OK"),
+        })
+        .await;
         let routes = RouteMap::new(1, vec![some_route(1, b"", b"", 1, 1)]).unwrap();
         let placement = FakePlacement::start(&routes, some_topology(&[&node], [1, 1])).await;
         let gateway = Gateway::start(config(placement.address.clone())).await.unwrap();

@@ -2,7 +2,7 @@
 //!
 //! A number is kept as sign, coefficient and exponent, the coefficient without trailing zeros. So there is one form of
 //! each number, however it was written: `1000`, `1e3`, `+1000` and `1000.0` are equal, print as `1000` and have one
-//! key. Arithmetic is not here.
+//! key. Arithmetic is in `arithmetic`.
 //!
 //! In keys ([`Decimal::encode_ordered`]) a number is
 //!
@@ -25,6 +25,8 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::codec::{CodecError, Reader};
+
+mod arithmetic;
 
 /// Significant digits of a number.
 pub const MAX_DIGITS: u32 = 38;

@@ -11,6 +11,7 @@
 //! | `dynamo:#12:0x8000` | the same, with the table's id in the place of its name |
 //! | `system:table:orders` | descriptor of a table |
 //! | `system:table-sequence` | the counter of table ids |
+//! | `system:script:…` `system:library:…` `system:user:alice` | what gateways have registered |
 //! | `raw:` `redis:` `dynamo:` `system:` `system:table:` | first key of a language, of all table descriptors |
 //! | `0x6b6700` | any bytes |
 //!
@@ -28,7 +29,7 @@ use thiserror::Error;
 
 use crate::codec::Reader;
 use crate::ids::TableId;
-use crate::layout::{self, DYNAMO, Key, RAW, REDIS, REDIS_DATABASES, RedisRecord, SYSTEM, SystemKey};
+use crate::layout::{self, DYNAMO, Key, RAW, REDIS, REDIS_DATABASES, RedisRecord, Registry, SYSTEM, SystemKey};
 use crate::slot::SLOTS;
 
 /// Knows the tables by name. What it does not know is written with the table's id.
@@ -157,12 +158,19 @@ fn print_form(key: &[u8], tables: &dyn Tables) -> Option<String> {
         DYNAMO => print_dynamo(rest, tables),
         SYSTEM if rest.is_empty() => Some("system:".to_owned()),
         SYSTEM if key == layout::table_descriptors() => Some("system:table:".to_owned()),
-        SYSTEM => match Key::decode(key).ok()? {
-            Key::System(SystemKey::TableSequence) => Some("system:table-sequence".to_owned()),
-            Key::System(SystemKey::Table { name }) if !name.is_empty() => {
+        SYSTEM => match Key::decode(key) {
+            Ok(Key::System(SystemKey::TableSequence)) => Some("system:table-sequence".to_owned()),
+            Ok(Key::System(SystemKey::Table { name })) if !name.is_empty() => {
                 Some(format!("system:table:{}", escape(name.as_bytes())))
             }
-            _ => None,
+            Ok(Key::System(SystemKey::Entry { registry, name })) if !name.is_empty() => {
+                Some(format!("system:{}:{}", registry.name(), escape(&name)))
+            }
+            Ok(_) => None,
+            Err(_) => {
+                let registry = Registry::ALL.into_iter().find(|registry| key == registry.prefix())?;
+                Some(format!("system:{}:", registry.name()))
+            }
         },
         _ => None,
     }
@@ -280,6 +288,11 @@ fn parse_system(rest: &str) -> Result<Vec<u8>, HumanError> {
         "table-sequence" => Ok(Key::System(SystemKey::TableSequence).encode()),
         _ => {
             let bad_form = || HumanError::BadForm { form: "system", text: rest.to_owned() };
+            for registry in Registry::ALL {
+                if let Some(name) = rest.strip_prefix(registry.name()).and_then(|rest| rest.strip_prefix(':')) {
+                    return Ok(if name.is_empty() { registry.prefix() } else { registry.entry(&unescape(name)?) });
+                }
+            }
             let name = unescape(rest.strip_prefix("table:").ok_or_else(bad_form)?)?;
             Ok(layout::table_descriptor(std::str::from_utf8(&name).map_err(|_| bad_form())?))
         }
@@ -373,7 +386,7 @@ mod tests {
     fn forms_read_and_print_as_documented() {
         let element = RedisRecord::Element { generation: 0x0123_4567_89AB_CDEF, element: b"a:b".to_vec() };
         let element = Key::Redis { db: 0, user_key: b"user:7".to_vec(), record: element };
-        let forms: [(&str, Vec<u8>); 22] = [
+        let forms: [(&str, Vec<u8>); 24] = [
             ("", vec![]),
             ("raw:", vec![RAW]),
             ("raw:g", layout::raw(b"g")),
@@ -395,6 +408,8 @@ mod tests {
             ("dynamo:#13:0xffff", layout::dynamo_hash(TableId(13), 0xFFFF)),
             ("system:table:orders", layout::table_descriptor("orders")),
             ("system:table-sequence", Key::System(SystemKey::TableSequence).encode()),
+            ("system:user:", Registry::Users.prefix()),
+            ("system:user:alice", Registry::Users.entry(b"alice")),
             ("0x7a00", vec![0x7A, 0x00]),
         ];
         for (text, key) in forms {

@@ -70,6 +70,62 @@ pub enum SystemKey {
     },
     /// How many table ids have been given out.
     TableSequence,
+    /// What a gateway registers for all gateways, by name.
+    Entry {
+        /// Which list it stands in.
+        registry: Registry,
+        /// Its name there.
+        name: Vec<u8>,
+    },
+}
+
+/// A list of named records that all gateways share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Registry {
+    /// Lua scripts by their SHA-1.
+    Scripts,
+    /// Libraries of functions by name.
+    Libraries,
+    /// Users of the Redis language by name.
+    Users,
+}
+
+impl Registry {
+    /// Every one of them.
+    pub const ALL: [Registry; 3] = [Registry::Scripts, Registry::Libraries, Registry::Users];
+
+    const fn kind(self) -> u8 {
+        match self {
+            Registry::Scripts => 0x03,
+            Registry::Libraries => 0x04,
+            Registry::Users => 0x05,
+        }
+    }
+
+    fn of_kind(kind: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|registry| registry.kind() == kind)
+    }
+
+    /// How people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Registry::Scripts => "script",
+            Registry::Libraries => "library",
+            Registry::Users => "user",
+        }
+    }
+
+    /// Prefix of its records, which sort by name.
+    pub fn prefix(self) -> Vec<u8> {
+        vec![SYSTEM, self.kind()]
+    }
+
+    /// Encoded key of a record.
+    pub fn entry(self, name: &[u8]) -> Vec<u8> {
+        let mut out = self.prefix();
+        put_bytes(&mut out, name);
+        out
+    }
 }
 
 /// A record below a Redis key.
@@ -97,6 +153,7 @@ impl Key {
         match self {
             Key::System(SystemKey::Table { name }) => table_descriptor(name),
             Key::System(SystemKey::TableSequence) => vec![SYSTEM, SYSTEM_TABLE_SEQUENCE],
+            Key::System(SystemKey::Entry { registry, name }) => registry.entry(name),
             Key::Raw { user_key } => raw(user_key),
             Key::Redis { db, user_key, record: RedisRecord::Meta } => redis_meta(*db, user_key),
             Key::Redis { db, user_key, record: RedisRecord::Element { generation, element } } => {
@@ -117,7 +174,10 @@ impl Key {
                     SystemKey::Table { name }
                 }
                 SYSTEM_TABLE_SEQUENCE => SystemKey::TableSequence,
-                found => return Err(CodecError::UnknownTag { field: "system kind", found }),
+                kind => match Registry::of_kind(kind) {
+                    Some(registry) => SystemKey::Entry { registry, name: reader.bytes("name")? },
+                    None => return Err(CodecError::UnknownTag { field: "system kind", found: kind }),
+                },
             }),
             RAW => Key::Raw { user_key: reader.bytes("user key")? },
             REDIS => {
@@ -199,6 +259,7 @@ fn read_boundary(key: &[u8]) -> Result<bool, CodecError> {
     }
     match tag {
         SYSTEM if key == table_descriptors() => Ok(true),
+        SYSTEM if key.len() == 2 && Registry::of_kind(key[1]).is_some() => Ok(true),
         SYSTEM | RAW => Key::decode(key).map(|_| true),
         REDIS => {
             let slot = reader.u16("slot")?;
@@ -409,6 +470,8 @@ mod tests {
         prop_oneof![
             Just(Key::System(SystemKey::TableSequence)),
             "[a-z]{0,3}".prop_map(|name| Key::System(SystemKey::Table { name })),
+            (prop::sample::select(&Registry::ALL[..]), any::<Vec<u8>>())
+                .prop_map(|(registry, name)| Key::System(SystemKey::Entry { registry, name })),
             user_keys().prop_map(|user_key| Key::Raw { user_key }),
             (0u8..16, user_keys(), redis_records()).prop_map(|(db, user_key, record)| Key::Redis {
                 db,

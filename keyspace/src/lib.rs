@@ -18,6 +18,6 @@ pub mod slot;
 pub use codec::CodecError;
 pub use decimal::{Decimal, DecimalError};
 pub use ids::{Epoch, GroupId, NodeId, RangeId, ReplicaId, RequestId, TableId, TransactionId, Version};
-pub use layout::{Key, RedisRecord, SystemKey};
+pub use layout::{Key, RedisRecord, Registry, SystemKey};
 pub use range::KeyRange;
 pub use routes::{RangeState, Route, RouteError, RouteMap};

@@ -2,8 +2,11 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::{Bound, RangeBounds};
 
 use bytes::Bytes;
+
+use crate::layout;
 
 /// `start ≤ key < end`. An empty `start` is the beginning of the keyspace, an `end` of `None` its end.
 ///
@@ -45,6 +48,16 @@ impl KeyRange {
     /// Where the interval stops, exclusive; `None` at the end of the keyspace.
     pub fn end(&self) -> Option<&Bytes> {
         self.end.as_ref()
+    }
+
+    /// As an ordered map takes them.
+    pub fn bounds(&self) -> impl RangeBounds<Bytes> {
+        (Bound::Included(self.start.clone()), self.end.clone().map_or(Bound::Unbounded, Bound::Excluded))
+    }
+
+    /// The Redis keys among these.
+    pub fn redis_part(&self) -> Option<KeyRange> {
+        self.intersect(&KeyRange::prefix(vec![layout::REDIS]))
     }
 
     /// Whether `key` lies inside.
@@ -151,6 +164,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_ordered_map_is_cut_where_the_interval_is(range in ranges(), keys in prop::collection::btree_set(strings(), 0..20)) {
+            let keys: std::collections::BTreeSet<Bytes> = keys.into_iter().map(Bytes::from).collect();
+            let inside: Vec<_> = keys.iter().filter(|key| range.contains(key)).collect();
+            prop_assert_eq!(keys.range(range.bounds()).collect::<Vec<_>>(), inside);
+        }
+
         #[test]
         fn contains_is_what_the_bounds_say(range in ranges(), key in strings()) {
             let below_end = range.end().is_none_or(|end| key < *end);

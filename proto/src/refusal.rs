@@ -67,6 +67,9 @@ pub enum Refusal {
     /// Another transaction of the same request is under way.
     #[error("another attempt of the request is under way")]
     Busy,
+    /// It stood by and found nothing, or another request has taken its turn.
+    #[error("nothing has come that the request waits for")]
+    StillWaits,
 }
 
 /// What kept a request from being executed.
@@ -112,6 +115,8 @@ impl Refusal {
             Refusal::Ended(_) => false,
             // The other one comes to an end.
             Refusal::Busy => true,
+            // Whoever waits on says so with another request.
+            Refusal::StillWaits => false,
         }
     }
 
@@ -128,7 +133,8 @@ impl Refusal {
             | Refusal::Rejected { .. }
             | Refusal::Locked { .. }
             | Refusal::Ended(_)
-            | Refusal::Busy => false,
+            | Refusal::Busy
+            | Refusal::StillWaits => false,
         }
     }
 }
@@ -207,6 +213,7 @@ impl From<Refusal> for wire::Refusal {
             }
             Refusal::Ended(status) => Reason::Ended((*status).into()),
             Refusal::Busy => Reason::Busy(wire::Busy {}),
+            Refusal::StillWaits => Reason::StillWaits(wire::StillWaits {}),
         };
         wire::Refusal { reason: Some(reason) }
     }
@@ -239,6 +246,7 @@ impl TryFrom<wire::Refusal> for Refusal {
             }
             Reason::Ended(status) => Refusal::Ended(Box::new(status.try_into()?)),
             Reason::Busy(wire::Busy {}) => Refusal::Busy,
+            Reason::StillWaits(wire::StillWaits {}) => Refusal::StillWaits,
         })
     }
 }
@@ -274,6 +282,7 @@ mod tests {
             prop::collection::vec(locks(), 0..3).prop_map(|locks| Refusal::Locked { locks }),
             statuses().prop_map(|status| Refusal::Ended(Box::new(status))),
             Just(Refusal::Busy),
+            Just(Refusal::StillWaits),
         ]
     }
 

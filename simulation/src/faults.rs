@@ -143,15 +143,13 @@ impl Plan {
             }
             34..50 => {
                 let (a, b) = pair(dice, cast);
-                self.add(at, Step::Cut(a.clone(), b.clone()));
-                self.add(end, Step::Mend(a, b));
+                self.cut_between(at, end, &a, &b);
             }
             50..60 => {
                 // From everybody.
                 let host = pick(dice, &cast.storage);
                 for other in cast.all().into_iter().filter(|other| *other != host) {
-                    self.add(at, Step::Cut(host.clone(), other.clone()));
-                    self.add(end, Step::Mend(host.clone(), other));
+                    self.cut_between(at, end, &host, &other);
                 }
             }
             60..74 => {
@@ -159,12 +157,13 @@ impl Plan {
                 self.add(at, Step::CutOneWay { from: from.clone(), to: to.clone() });
                 self.add(end, Step::MendOneWay { from, to });
             }
-            74..84 => {
+            74..80 => self.add_sides(dice, cast, at),
+            80..86 => {
                 let host = pick(dice, &cast.storage);
                 self.add(at, Step::Freeze(host.clone()));
                 self.add(end, Step::Thaw(host));
             }
-            84..93 => {
+            86..94 => {
                 let (a, b) = pair(dice, cast);
                 self.add(at, Step::Lose(a.clone(), b.clone()));
                 self.add(end, Step::Keep(a, b));
@@ -176,6 +175,37 @@ impl Plan {
                 self.add(end, Step::Slow(a, b, QUICK));
             }
         }
+    }
+
+    /// A storage node and a gateway on one side, everybody else on the other: whoever leads on the smaller side is still
+    /// asked, and must know when to stop answering.
+    ///
+    /// Sometimes the others are in a hurry to elect: one has not heard the node for long, the other one dies as the
+    /// sides part and comes back at once, without a memory of whom it followed.
+    fn add_sides(&mut self, dice: &mut StdRng, cast: &Cast, at: u64) {
+        // Long enough that the others elect.
+        let lasts = dice.random_range(1_500..9_000);
+        let (lone, asker) = (pick(dice, &cast.storage), pick(dice, &cast.gateways));
+        let mut parts_at = at;
+        if dice.random_bool(0.7) {
+            let others: Vec<&Host> = cast.storage.iter().filter(|host| **host != lone).collect();
+            let deaf = others[dice.random_range(0..others.len())];
+            parts_at += dice.random_range(1_000..4_000);
+            self.cut_between(at, parts_at + lasts, &lone, deaf);
+            for forgetful in others.into_iter().filter(|host| *host != deaf) {
+                self.add(parts_at, Step::Kill { host: forgetful.clone(), power: false });
+                self.add(parts_at + dice.random_range(10..60), Step::Start(forgetful.clone()));
+            }
+        }
+        for other in cast.all().into_iter().filter(|other| *other != lone && *other != asker) {
+            self.cut_between(parts_at, parts_at + lasts, &lone, &other);
+            self.cut_between(parts_at, parts_at + lasts, &asker, &other);
+        }
+    }
+
+    fn cut_between(&mut self, at: u64, end: u64, a: &Host, b: &Host) {
+        self.add(at, Step::Cut(a.clone(), b.clone()));
+        self.add(end, Step::Mend(a.clone(), b.clone()));
     }
 
     fn add(&mut self, at: u64, step: Step) {

@@ -28,13 +28,8 @@ pub fn judge(book: &Book) -> Verdict {
     if let Err(violation) = serializable::check(&book.lists.history()) {
         verdict.violations.push(format!("lists: {violation}"));
     }
-    let total = bank::DEPOSIT * bank::ACCOUNTS as i64;
-    for operation in book.bank.history() {
-        if let (bank::Call::Read, Some(accounts)) = (operation.action(), operation.answer())
-            && accounts.iter().sum::<i64>() != total
-        {
-            verdict.violations.push(format!("bank: not {total} in all: {operation}"));
-        }
+    if let Err(violation) = checkers::bank::check(&bank::opened(), &book.bank.history()) {
+        verdict.violations.push(format!("bank: {violation}"));
     }
     verdict
 }

@@ -90,7 +90,7 @@ impl RaftTiming {
 
     /// Age up to which a quorum's acknowledgement proves leadership.
     pub fn read_lease(&self) -> Duration {
-        let tenths = if planted::is_on(Fault::NoLeaseMargin) { 20 } else { 6 };
+        let tenths = if planted::is_on(Fault::NoLeaseMargin) { 40 } else { 6 };
         Duration::from_millis(self.election_timeout_max_ms * tenths / 10)
     }
 }

@@ -18,7 +18,7 @@
 //!
 //! A GET does without 2 to 5: [`group::read`] proves leadership once for all reads that wait and reads one snapshot.
 //!
-//! [`node`] keeps the replicas of a process, [`engine`] the disk. Absent: the node knows no other group's state, takes
+//! [`relay`] carries messages between gateways. [`node`] keeps the replicas of a process, [`engine`] the disk. Absent: the node knows no other group's state, takes
 //! no part in choosing routes, and never answers from a range that it does not serve.
 
 pub mod config;
@@ -26,6 +26,7 @@ pub mod engine;
 pub mod group;
 pub mod node;
 pub mod raft;
+pub mod relay;
 pub mod server;
 
 mod aside;

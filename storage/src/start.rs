@@ -27,6 +27,7 @@ use crate::node::{Node, NodeError, collect, supervise, sweep};
 use crate::raft::log::{Flushing, LogError, SharedLog, SharedLogOptions};
 use crate::raft::snapshot::SnapshotStore;
 use crate::raft::transport::{ClockTable, RaftService, Transport, TransportOptions};
+use crate::relay::serve::RelayService;
 use crate::server::replicas::ReplicaService;
 use crate::server::serve::StorageService;
 
@@ -227,6 +228,9 @@ fn serve<Io: Accepted>(
     let storage = StorageServer::new(StorageService::new(node.clone(), close.clone()))
         .max_decoding_message_size(max)
         .max_encoding_message_size(max);
+    let relay = wire::relay_server::RelayServer::new(RelayService::start(close.clone()))
+        .max_decoding_message_size(max)
+        .max_encoding_message_size(max);
     let replicas = ReplicasServer::new(ReplicaService::new(node.clone()));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
@@ -242,6 +246,7 @@ fn serve<Io: Accepted>(
             .add_service(storage)
             .add_service(raft)
             .add_service(replicas)
+            .add_service(relay)
             .serve_with_incoming_shutdown(incoming, close.clone().cancelled_owned());
         // Peers keep their streams open for ever: after the grace the server is dropped with them.
         tokio::select! {

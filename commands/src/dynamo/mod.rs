@@ -2,27 +2,38 @@
 //!
 //! The gateway turns a client's words into [`value`]s, checks them against the table's descriptor ([`table`]) and sends
 //! an [`Operation`] with the encoded key ([`key`]) and the item's [`record`] to the leader of that key, where it is
-//! evaluated over a [`View`]. A leader looks into descriptors, never into items.
+//! evaluated over a [`View`]. Conditions, updates, filters and projections travel along as trees ([`expression`]) and
+//! are evaluated there too.
 //!
-//! Left out until their issue: expressions, indexes, streams, time to live, and giving back the items of a deleted
-//! table (they stay stored, out of reach, because table ids are never reused).
+//! Left out until their issue: indexes, streams, and giving back the items of a deleted table (they stay
+//! stored, out of reach, because table ids are never reused).
 
 use bytes::Bytes;
 
 use crate::view::{View, ViewError};
 
+pub mod alter;
+pub mod expression;
 mod fields;
-mod items;
 pub mod key;
+mod read;
 pub mod record;
 pub mod table;
 mod tables;
+pub mod token;
 pub mod value;
+mod write;
 
+#[cfg(test)]
+mod item_tests;
+
+pub use expression::Projection;
 pub use fields::RecordError;
+pub use read::{MAX_PAGE_BYTES, Page, PageRead, Selection, behind};
 pub use table::Table;
 pub use tables::names_above;
 pub use value::{AttributeValue, Item};
+pub use write::{Change, ItemWrite, Returns};
 
 /// What the gateway asks of the leader of an item or of the table descriptors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +50,13 @@ pub enum Operation {
         /// Table name.
         name: String,
     },
+    /// Changes a table's descriptor.
+    AlterTable {
+        /// Table name.
+        name: String,
+        /// What changes.
+        alteration: alter::Alteration,
+    },
     /// Reads a table's descriptor.
     DescribeTable {
         /// Table name.
@@ -51,33 +69,31 @@ pub enum Operation {
         /// At most this many.
         limit: usize,
     },
-    /// Writes an item.
-    PutItem {
-        /// Encoded item key.
-        key: Bytes,
-        /// Item record.
-        item: Bytes,
-        /// Answer the item that was there before.
-        return_old: bool,
-    },
     /// Reads an item.
     GetItem {
         /// Encoded item key.
         key: Bytes,
+        /// Only these parts of it.
+        projection: Option<Projection>,
     },
-    /// Removes an item.
-    DeleteItem {
-        /// Encoded item key.
-        key: Bytes,
-        /// Answer the item that was there before.
-        return_old: bool,
-    },
+    /// Writes an item.
+    WriteItem(Box<ItemWrite>),
+    /// Writes several items, or none of them if one may not be written. Their keys lie in one group, or whoever
+    /// evaluates sees several.
+    Together(Vec<ItemWrite>),
+    /// Reads neighbouring items.
+    ReadPage(Box<PageRead>),
 }
 
 impl Operation {
     /// Whether it may write.
     pub fn writes(&self) -> bool {
-        !matches!(self, Operation::DescribeTable { .. } | Operation::ListTables { .. } | Operation::GetItem { .. })
+        match self {
+            Operation::CreateTable { .. } | Operation::DeleteTable { .. } | Operation::AlterTable { .. } => true,
+            Operation::WriteItem(_) | Operation::Together(_) => true,
+            Operation::DescribeTable { .. } | Operation::ListTables { .. } => false,
+            Operation::GetItem { .. } | Operation::ReadPage(_) => false,
+        }
     }
 }
 
@@ -97,6 +113,31 @@ pub enum Outcome {
         /// More names follow.
         more: bool,
     },
+    /// A part of an item.
+    Part {
+        /// An item record.
+        item: Bytes,
+        /// The size of the whole item.
+        bytes: usize,
+    },
+    /// An item was written, by a request that asks for sizes.
+    Written {
+        /// An item record, if attributes were asked for.
+        attributes: Option<Bytes>,
+        /// The size of the item before; 0 if there was none.
+        old_bytes: usize,
+        /// The size of the item afterwards; 0 if there is none.
+        new_bytes: usize,
+    },
+    /// Neighbouring items.
+    Page(Page),
+    /// Of writes together, one for each. If any is a refusal, nothing was written.
+    Together(Vec<Outcome>),
+    /// The condition of a write is not true of the item.
+    ConditionFailed {
+        /// The item record, if there is one and it was asked for.
+        item: Option<Bytes>,
+    },
     /// The operation is refused by DynamoDB's rules.
     Fault {
         /// Name of the exception, without prefix.
@@ -106,16 +147,34 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// A refusal by the rules that AWS calls validation.
+    fn validation(message: String) -> Self {
+        Outcome::Fault { name: "ValidationException".to_owned(), message }
+    }
+
+    /// Whether nothing was written because it may not be.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Outcome::Fault { .. } | Outcome::ConditionFailed { .. } => true,
+            Outcome::Together(outcomes) => outcomes.iter().any(Outcome::is_refusal),
+            _ => false,
+        }
+    }
+}
+
 /// Runs one operation.
 pub async fn run<V: View>(view: &mut V, operation: &Operation) -> Result<Outcome, ViewError> {
     match operation {
         Operation::CreateTable { name, descriptor } => tables::create(view, name, descriptor).await,
         Operation::DeleteTable { name } => tables::delete(view, name).await,
+        Operation::AlterTable { name, alteration } => alter::run(view, name, alteration).await,
         Operation::DescribeTable { name } => tables::describe(view, name).await,
         Operation::ListTables { start_after, limit } => tables::list(view, start_after, *limit).await,
-        Operation::PutItem { key, item, return_old } => items::put(view, key, item, *return_old).await,
-        Operation::GetItem { key } => items::get(view, key).await,
-        Operation::DeleteItem { key, return_old } => items::delete(view, key, *return_old).await,
+        Operation::GetItem { key, projection } => read::get(view, key, projection.as_ref()).await,
+        Operation::WriteItem(write) => write::run(view, write).await,
+        Operation::Together(writes) => write::together(view, writes).await,
+        Operation::ReadPage(page) => read::page(view, page).await,
     }
 }
 
@@ -124,8 +183,7 @@ pub async fn run<V: View>(view: &mut V, operation: &Operation) -> Result<Outcome
 mod tests {
     use keyspace::TableId;
 
-    use super::key::{KeyType, encode_key_part, item_key};
-    use super::record::encode_item;
+    use super::key::KeyType;
     use super::table::{Billing, KeyAttribute};
     use super::*;
     use crate::testing::{MemoryView, ready};
@@ -141,6 +199,8 @@ mod tests {
             sort_key: None,
             billing: Billing::PayPerRequest,
             deletion_protection: false,
+            tags: std::collections::BTreeMap::new(),
+            time_to_live: None,
         }
     }
 
@@ -227,39 +287,5 @@ mod tests {
         assert_eq!(list("bb", 2), (names(&["bb-2", "ccc"]), false));
         assert_eq!(list("ccc", 2), (names(&[]), false));
         assert_eq!(list("b", 4).0, names(&["bb", "bb-2", "ccc"]));
-    }
-
-    #[test]
-    fn items_are_put_read_and_removed() {
-        let mut view = MemoryView::default();
-        let part = encode_key_part(&AttributeValue::S("a".into())).unwrap();
-        let key = item_key(TableId(1), &part, b"");
-        let [first, second] = [1, 2]
-            .map(|n: u32| encode_item(&Item::from([("n".into(), AttributeValue::N(n.to_string().parse().unwrap()))])));
-        let get = || Operation::GetItem { key: key.clone() };
-        let put = |item: &Bytes, return_old| Operation::PutItem { key: key.clone(), item: item.clone(), return_old };
-        let delete = |return_old| Operation::DeleteItem { key: key.clone(), return_old };
-
-        assert_eq!(go(&mut view, get()), Outcome::None);
-        assert_eq!(go(&mut view, put(&first, true)), Outcome::None);
-        assert_eq!(go(&mut view, get()), Outcome::Item(first.clone()));
-        assert_eq!(go(&mut view, put(&second, true)), Outcome::Item(first.clone()));
-        assert_eq!(go(&mut view, put(&first, false)), Outcome::None);
-        assert_eq!(go(&mut view, delete(true)), Outcome::Item(first.clone()));
-        view.take_accesses();
-        assert_eq!(go(&mut view, delete(true)), Outcome::None);
-        assert!(!view.take_accesses().wrote());
-        go(&mut view, put(&first, false));
-        assert_eq!(go(&mut view, delete(false)), Outcome::None);
-        assert_eq!(go(&mut view, get()), Outcome::None);
-    }
-
-    #[test]
-    fn reads_need_no_log_entry() {
-        let key = Bytes::new();
-        assert!(!Operation::GetItem { key: key.clone() }.writes());
-        assert!(!Operation::DescribeTable { name: "t".into() }.writes());
-        assert!(!Operation::ListTables { start_after: String::new(), limit: 1 }.writes());
-        assert!(Operation::DeleteItem { key, return_old: false }.writes());
     }
 }

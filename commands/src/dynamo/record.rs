@@ -48,7 +48,7 @@ fn put_members(out: &mut Vec<u8>, members: &BTreeMap<String, AttributeValue>) {
     }
 }
 
-fn put_value(out: &mut Vec<u8>, value: &AttributeValue) {
+pub(super) fn put_value(out: &mut Vec<u8>, value: &AttributeValue) {
     match value {
         AttributeValue::S(text) => {
             out.push(TEXT);
@@ -103,7 +103,7 @@ fn read_members(fields: &mut Fields<'_>, depth: usize) -> Result<BTreeMap<String
     Ok(members)
 }
 
-fn read_value(fields: &mut Fields<'_>, depth: usize) -> Result<AttributeValue, RecordError> {
+pub(super) fn read_value(fields: &mut Fields<'_>, depth: usize) -> Result<AttributeValue, RecordError> {
     let deeper = || depth.checked_sub(1).ok_or(RecordError::Invalid { field: "nesting" });
     Ok(match fields.u8("attribute type")? {
         TEXT => AttributeValue::S(fields.text("text")?.to_owned()),

@@ -1,15 +1,21 @@
 //! Table descriptors: what a gateway must know of a table, and the record that is stored under its name.
 //!
 //! The gateway fills in what the client chose; the leader that creates the table fills in what must be chosen once:
-//! id, UUID and creation time. A descriptor never changes afterwards (UpdateTable comes with a later version byte).
+//! id, UUID and creation time. Afterwards only what [`super::alter`] changes is not for ever.
+//!
+//! Version 1 had neither tags nor a time to live; it is read as a table without them.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use keyspace::TableId;
 
+use super::alter::{put_tags, read_tags};
 use super::fields::{Fields, RecordError, put_bytes};
 use super::key::KeyType;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const WITHOUT_TAGS: u8 = 1;
 
 const PAY_PER_REQUEST: u8 = 1;
 const PROVISIONED: u8 = 2;
@@ -35,6 +41,10 @@ pub struct Table {
     pub billing: Billing,
     /// DeleteTable is refused.
     pub deletion_protection: bool,
+    /// What the client notes of it, by key.
+    pub tags: BTreeMap<String, String>,
+    /// The attribute by which items expire, if they do.
+    pub time_to_live: Option<String>,
 }
 
 /// An attribute of the key schema.
@@ -72,22 +82,19 @@ impl Table {
         put_key_attribute(&mut out, &self.partition_key);
         out.push(self.sort_key.is_some().into());
         self.sort_key.iter().for_each(|key| put_key_attribute(&mut out, key));
-        match self.billing {
-            Billing::PayPerRequest => out.push(PAY_PER_REQUEST),
-            Billing::Provisioned { read, write } => {
-                out.push(PROVISIONED);
-                out.extend(read.to_be_bytes());
-                out.extend(write.to_be_bytes());
-            }
-        }
+        put_billing(&mut out, self.billing);
         out.push(self.deletion_protection.into());
+        put_tags(&mut out, &self.tags);
+        out.push(self.time_to_live.is_some().into());
+        self.time_to_live.iter().for_each(|attribute| put_bytes(&mut out, attribute.as_bytes()));
         out.into()
     }
 
     /// Inverse of [`Table::encode`].
     pub fn decode(record: &[u8]) -> Result<Self, RecordError> {
-        let mut fields = Fields::of_version(record, VERSION)?;
-        let table = Self {
+        let old = record.first() == Some(&WITHOUT_TAGS);
+        let mut fields = Fields::of_version(record, if old { WITHOUT_TAGS } else { VERSION })?;
+        let mut table = Self {
             id: TableId(fields.u32("table id")?),
             uuid: fields.array("UUID")?,
             created_ms: fields.u64("creation time")?,
@@ -95,17 +102,41 @@ impl Table {
             arn: fields.text("ARN")?.to_owned(),
             partition_key: read_key_attribute(&mut fields)?,
             sort_key: fields.boolean("sort key")?.then(|| read_key_attribute(&mut fields)).transpose()?,
-            billing: match fields.u8("billing mode")? {
-                PAY_PER_REQUEST => Billing::PayPerRequest,
-                PROVISIONED => {
-                    Billing::Provisioned { read: fields.u64("read capacity")?, write: fields.u64("write capacity")? }
-                }
-                _ => return Err(RecordError::Invalid { field: "billing mode" }),
-            },
+            billing: read_billing(&mut fields)?,
             deletion_protection: fields.boolean("deletion protection")?,
+            tags: BTreeMap::new(),
+            time_to_live: None,
         };
+        if !old {
+            table.tags = read_tags(&mut fields)?;
+            let expires = fields.boolean("time to live")?;
+            table.time_to_live = expires.then(|| fields.text("time to live").map(str::to_owned)).transpose()?;
+        }
         fields.finish()?;
         Ok(table)
+    }
+}
+
+/// Appends a billing mode.
+pub(super) fn put_billing(out: &mut Vec<u8>, billing: Billing) {
+    match billing {
+        Billing::PayPerRequest => out.push(PAY_PER_REQUEST),
+        Billing::Provisioned { read, write } => {
+            out.push(PROVISIONED);
+            out.extend(read.to_be_bytes());
+            out.extend(write.to_be_bytes());
+        }
+    }
+}
+
+/// Inverse of [`put_billing`].
+pub(super) fn read_billing(fields: &mut Fields<'_>) -> Result<Billing, RecordError> {
+    match fields.u8("billing mode")? {
+        PAY_PER_REQUEST => Ok(Billing::PayPerRequest),
+        PROVISIONED => {
+            Ok(Billing::Provisioned { read: fields.u64("read capacity")?, write: fields.u64("write capacity")? })
+        }
+        _ => Err(RecordError::Invalid { field: "billing mode" }),
     }
 }
 
@@ -138,8 +169,9 @@ mod tests {
             any::<(u64, u64)>().prop_map(|(read, write)| Billing::Provisioned { read, write }),
         ];
         let identity = (any::<u32>(), any::<[u8; 16]>(), any::<u64>(), "[a-z]{3,9}");
-        (identity, key_attributes(), prop::option::of(key_attributes()), billing, any::<bool>()).prop_map(
-            |((id, uuid, created_ms, name), partition_key, sort_key, billing, deletion_protection)| Table {
+        let rest = (any::<bool>(), prop::collection::btree_map(".{1,3}", ".{0,3}", 0..4), prop::option::of(".{1,4}"));
+        (identity, key_attributes(), prop::option::of(key_attributes()), billing, rest).prop_map(
+            |((id, uuid, created_ms, name), partition_key, sort_key, billing, rest)| Table {
                 id: TableId(id),
                 uuid,
                 created_ms,
@@ -148,7 +180,9 @@ mod tests {
                 partition_key,
                 sort_key,
                 billing,
-                deletion_protection,
+                deletion_protection: rest.0,
+                tags: rest.1,
+                time_to_live: rest.2,
             },
         )
     }
@@ -174,6 +208,28 @@ mod tests {
             let record = table.encode();
             prop_assert!(Table::decode(&record[..at.index(record.len())]).is_err());
         }
+    }
+
+    #[test]
+    fn a_table_without_tags_is_read_as_it_was_written_then() {
+        let key = KeyAttribute { name: "p".into(), kind: KeyType::Text };
+        let table = Table {
+            id: TableId(7),
+            uuid: [1; 16],
+            created_ms: 2,
+            name: "orders".into(),
+            arn: "arn".into(),
+            partition_key: key,
+            sort_key: None,
+            billing: Billing::PayPerRequest,
+            deletion_protection: true,
+            tags: BTreeMap::new(),
+            time_to_live: None,
+        };
+        let mut record = table.encode().to_vec();
+        record.truncate(record.len() - 2);
+        record[0] = WITHOUT_TAGS;
+        assert_eq!(Table::decode(&record), Ok(table));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use keyspace::{Key, KeyRange, SystemKey, TableId, layout};
 use super::Outcome;
 use super::fields::{Fields, RecordError};
 use super::table::Table;
+use super::token::is_reserved;
 use crate::view::{Order, View, ViewError};
 
 /// Exception names that tables answer.
@@ -90,7 +91,9 @@ async fn allocate<V: View>(view: &mut V) -> Result<Option<TableId>, ViewError> {
         Some(record) => decode_sequence(&record.value).map_err(|error| corrupt(&key, &error))?,
         None => 0,
     };
-    let Some(next) = last.checked_add(1) else { return Ok(None) };
+    let Some(next) = last.checked_add(1).filter(|next| !is_reserved(TableId(next.reverse_bits()))) else {
+        return Ok(None);
+    };
     let mut record = vec![SEQUENCE_VERSION];
     record.extend(next.to_be_bytes());
     view.put(key, Bytes::from(record));
@@ -114,7 +117,8 @@ fn random_uuid<V: View>(view: &mut V) -> [u8; 16] {
     uuid
 }
 
-fn not_found(name: &str) -> Outcome {
+/// What is answered where there is no such table.
+pub(super) fn not_found(name: &str) -> Outcome {
     fault(RESOURCE_NOT_FOUND, format!("Requested resource not found: Table: {name} not found"))
 }
 
@@ -122,6 +126,7 @@ fn fault(name: &str, message: String) -> Outcome {
     Outcome::Fault { name: name.to_owned(), message }
 }
 
-fn corrupt(key: &[u8], error: &RecordError) -> ViewError {
+/// A descriptor that cannot be read.
+pub(super) fn corrupt(key: &[u8], error: &RecordError) -> ViewError {
     ViewError::Corrupt { key: key.to_vec(), reason: error.to_string() }
 }

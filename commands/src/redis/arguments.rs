@@ -47,7 +47,7 @@ pub struct Argument {
     pub name: &'static str,
     /// What it is.
     pub kind: Kind,
-    /// Of a key: which of the command's [`super::table::KeySpec`]s finds it.
+    /// Of a key or a pattern of keys: which of the command's [`super::table::KeySpec`]s finds it.
     pub key_spec: u8,
     /// The word that it is or that stands before it.
     pub token: Option<&'static str>,
@@ -129,6 +129,13 @@ pub(super) const fn double(name: &'static str) -> Argument {
 
 pub(super) const fn pattern(name: &'static str) -> Argument {
     Argument::new(name, Kind::Pattern)
+}
+
+/// A pattern of keys of a second kind.
+pub(super) const fn key_pattern(name: &'static str) -> Argument {
+    let mut argument = pattern(name);
+    argument.key_spec = 1;
+    argument
 }
 
 pub(super) const fn unix_time(name: &'static str) -> Argument {

@@ -64,6 +64,11 @@ impl Bag {
         self.elements.get(view, &element(name)).await
     }
 
+    /// Where the record of a name lies.
+    pub fn record_key(&self, name: &[u8]) -> Vec<u8> {
+        self.elements.key(&element(name))
+    }
+
     /// Whether it has a name.
     pub async fn has<V: View>(&self, view: &mut V, name: &[u8]) -> Result<bool, ViewError> {
         Ok(self.get(view, name).await?.is_some())

@@ -1,4 +1,5 @@
-//! Commands over a whole database, as the gateway sees them: KEYS, SCAN, DBSIZE, FLUSHDB, FLUSHALL, RANDOMKEY.
+//! Commands over a whole database, as the gateway sees them: KEYS, SCAN, DBSIZE, FLUSHDB, FLUSHALL, RANDOMKEY, and those
+//! of CLUSTER over a slot.
 //!
 //! The gateway parses the arguments here and turns the request into [`super::Span`]s, one a range, in key order:
 //!
@@ -7,8 +8,10 @@
 //! - DBSIZE: [`super::SpanPart::Count`], summed.
 //! - FLUSHDB, FLUSHALL: [`super::SpanPart::Flush`] on every range.
 //! - RANDOMKEY: a scan with count 1 from [`super::cursor::random_position`], wrapping around once.
+//! - CLUSTER COUNTKEYSINSLOT, CLUSTER GETKEYSINSLOT: a scan from the beginning of the slot to its end.
 
 use bytes::Bytes;
+use keyspace::slot::SLOTS;
 
 use super::Invocation;
 use super::cursor::from_cursor;
@@ -48,6 +51,18 @@ pub enum DatabaseRequest {
     },
     /// RANDOMKEY: one key, or nil.
     RandomKey,
+    /// CLUSTER COUNTKEYSINSLOT: the number of keys in a slot.
+    SlotSize {
+        /// Below [`SLOTS`].
+        slot: u16,
+    },
+    /// CLUSTER GETKEYSINSLOT: some keys of a slot.
+    SlotKeys {
+        /// Below [`SLOTS`].
+        slot: u16,
+        /// At most so many.
+        count: usize,
+    },
 }
 
 /// Reads a command line whose [`Place`] is `OverDatabase`.
@@ -64,7 +79,22 @@ pub fn parse(invocation: &Invocation) -> Result<DatabaseRequest, RedisError> {
         DatabaseCommand::FlushDb => parse_flush(args, false),
         DatabaseCommand::FlushAll => parse_flush(args, true),
         DatabaseCommand::RandomKey => Ok(DatabaseRequest::RandomKey),
+        DatabaseCommand::CountKeysInSlot => {
+            let slot = parse_slot(parse_integer(&args[2])?).ok_or(RedisError::InvalidSlot)?;
+            Ok(DatabaseRequest::SlotSize { slot })
+        }
+        DatabaseCommand::KeysInSlot => {
+            let (slot, count) = (parse_integer(&args[2])?, parse_integer(&args[3])?);
+            match (parse_slot(slot), usize::try_from(count)) {
+                (Some(slot), Ok(count)) => Ok(DatabaseRequest::SlotKeys { slot, count }),
+                _ => Err(RedisError::InvalidSlotOrCount),
+            }
+        }
     }
+}
+
+fn parse_slot(number: i64) -> Option<u16> {
+    u16::try_from(number).ok().filter(|slot| *slot < SLOTS)
 }
 
 fn parse_scan(args: &[Bytes]) -> Result<DatabaseRequest, RedisError> {

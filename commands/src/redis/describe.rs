@@ -1,6 +1,6 @@
 //! COMMAND and its subcommands, and HELP of every container: the command table, printed.
 //!
-//! Shapes are those of Redis 7.0. Left out of COMMAND DOCS: the history of options. Of COMMAND: GETKEYSANDFLAGS.
+//! Shapes are those of Redis 7.0. Left out of COMMAND DOCS: the history of options.
 
 use bytes::Bytes;
 
@@ -24,7 +24,11 @@ fn try_answer(args: &[Bytes]) -> Result<Value, RedisError> {
         "command|count" => Ok(Value::Integer(all().count() as i64)),
         "command|docs" if rest.is_empty() => Ok(Value::Map(all().map(docs_entry).collect())),
         "command|docs" => Ok(Value::Map(rest.iter().filter_map(|name| by_full_name(name)).map(docs_entry).collect())),
-        "command|getkeys" => key_arguments(rest),
+        "command|getkeys" => key_arguments(rest, |_, key| key),
+        "command|getkeysandflags" => {
+            let flags = |access: &[&'static str]| Value::Set(access.iter().map(|&word| Value::simple(word)).collect());
+            key_arguments(rest, |access, key| Value::Array(vec![key, flags(access)]))
+        }
         "command|info" if rest.is_empty() => Ok(Value::Array(all().map(command_info).collect())),
         "command|info" => {
             let info = |name: &Bytes| by_full_name(name).map_or(Value::NullArray, command_info);
@@ -84,16 +88,22 @@ fn key_spec(keys: &KeySpec) -> Value {
         Begin::Behind { word, from } => {
             part("keyword", vec![entry("keyword", Value::bulk(word)), entry("startfrom", number(from))])
         }
+        Begin::Unknown => part("unknown", Vec::new()),
     };
     let find = match keys.find {
         Find::Range { last, step } => {
             let last = entry("lastkey", Value::Integer(last as i64));
             part("range", vec![last, entry("keystep", number(step)), entry("limit", number(0))])
         }
+        Find::Halved => {
+            let last = entry("lastkey", Value::Integer(-1));
+            part("range", vec![last, entry("keystep", number(1)), entry("limit", number(2))])
+        }
         Find::Counted => {
             let (index, first) = (entry("keynumidx", number(0)), entry("firstkey", number(1)));
             part("keynum", vec![index, first, entry("keystep", number(1))])
         }
+        Find::Unnamed | Find::SortStore => part("unknown", Vec::new()),
     };
     let mut fields: Vec<_> = keys.notes.iter().map(|&notes| entry("notes", Value::bulk(notes))).collect();
     fields.extend([
@@ -132,7 +142,7 @@ fn docs_entry(spec: &'static Spec) -> (Value, Value) {
 
 fn argument(argument: &Argument) -> Value {
     let mut fields = vec![entry("name", Value::bulk(argument.name)), entry("type", Value::bulk(argument.kind.name()))];
-    if argument.kind == Kind::Key {
+    if argument.kind == Kind::Key || argument.key_spec > 0 {
         fields.push(entry("key_spec_index", Value::Integer(i64::from(argument.key_spec))));
     }
     if let Some(token) = argument.token {
@@ -153,8 +163,8 @@ fn argument(argument: &Argument) -> Value {
     Value::Map(fields)
 }
 
-/// COMMAND GETKEYS
-fn key_arguments(line: &[Bytes]) -> Result<Value, RedisError> {
+/// COMMAND GETKEYS and COMMAND GETKEYSANDFLAGS: each key, as `show` shows it with what happens to it.
+fn key_arguments(line: &[Bytes], show: impl Fn(&[&'static str], Value) -> Value) -> Result<Value, RedisError> {
     let named = line.first().and_then(|name| lookup(name)).ok_or(RedisError::GetKeysUnknownCommand)?;
     let subcommand = line.get(1).and_then(|name| named.subcommand(name));
     let spec = subcommand.unwrap_or(named);
@@ -163,10 +173,42 @@ fn key_arguments(line: &[Bytes]) -> Result<Value, RedisError> {
     }
     check_arity(spec, line).map_err(|_| RedisError::GetKeysWrongArity)?;
     if !counts_its_keys(spec, line) {
-        return Err(RedisError::GetKeysMiscounted);
+        // Scripts need no keys.
+        let may_have_none = spec.own_categories().contains(&"scripting") && line.get(2).is_some_and(|n| &n[..] == b"0");
+        return if may_have_none { Ok(Value::Array(Vec::new())) } else { Err(RedisError::GetKeysMiscounted) };
     }
-    let found = keys(spec, line)?;
-    Ok(Value::Array(found.into_iter().map(|index| Value::Bulk(line[index].clone())).collect()))
+    keys(spec, line)?;
+    let found = spec.keys.iter().flat_map(|keys| {
+        let access = access_of(spec, keys, line);
+        keys.indexes(line).map(move |index| (access, index))
+    });
+    Ok(Value::Array(found.map(|(access, index)| show(access, Value::Bulk(line[index].clone()))).collect()))
+}
+
+/// What this command line does to these keys: of SET and BITFIELD it depends on their options.
+pub(super) fn access_of(spec: &Spec, keys: &KeySpec, line: &[Bytes]) -> &'static [&'static str] {
+    let gets = || line.iter().skip(3).any(|arg| arg.eq_ignore_ascii_case(b"get"));
+    match spec.name {
+        "set" if gets() => &["RW", "access", "update"],
+        "set" => &["OW", "update"],
+        "bitfield" if only_gets(line) => &["RO", "access"],
+        "bitfield" => &["RW", "access", "update"],
+        _ => keys.access,
+    }
+}
+
+/// Whether a BITFIELD is nothing but well-formed GETs.
+fn only_gets(line: &[Bytes]) -> bool {
+    let mut at = 2;
+    while let Some(word) = line.get(at) {
+        let behind = line.len() - at - 1;
+        at += match () {
+            () if word.eq_ignore_ascii_case(b"get") && behind >= 2 => 3,
+            () if word.eq_ignore_ascii_case(b"overflow") && behind >= 1 => 2,
+            () => return false,
+        };
+    }
+    true
 }
 
 /// COMMAND LIST with its filters.

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::stream::refusal::StreamRefusal;
 use super::value::Value;
 
 /// Longest key, in bytes.
@@ -233,6 +234,36 @@ pub enum RedisError {
     /// COUNT of LMPOP and ZMPOP.
     #[error("ERR count should be greater than 0")]
     NothingCounted,
+    /// The time that a blocking command waits.
+    #[error("ERR timeout is not a float or out of range")]
+    TimeoutNotAFloat,
+    /// WAIT
+    #[error("ERR timeout is not an integer or out of range")]
+    TimeoutNotAnInteger,
+    /// The time that a blocking command waits: below 0, or so long that Redis' milliseconds turn negative.
+    #[error("ERR timeout is negative")]
+    NegativeTimeout,
+    /// RESTORE over a key that exists.
+    #[error("BUSYKEY Target key name already exists.")]
+    BusyKey,
+    /// RESTORE: no payload of DUMP, or not as DUMP made it.
+    #[error("ERR DUMP payload version or checksum are wrong")]
+    BadDumpSeal,
+    /// RESTORE: a payload that describes no value.
+    #[error("ERR Bad data format")]
+    BadDumpFormat,
+    /// RESTORE: time to live.
+    #[error("ERR Invalid TTL value, must be >= 0")]
+    InvalidTtl,
+    /// RESTORE: IDLETIME.
+    #[error("ERR Invalid IDLETIME value, must be >= 0")]
+    InvalidIdleTime,
+    /// RESTORE: FREQ.
+    #[error("ERR Invalid FREQ value, must be >= 0 and <= 255")]
+    InvalidFrequency,
+    /// SORT by what is no number.
+    #[error("ERR One or more scores can't be converted into double")]
+    SortNotANumber,
     /// LSET outside the list.
     #[error("ERR index out of range")]
     IndexOutOfRange,
@@ -251,6 +282,9 @@ pub enum RedisError {
     /// LIMIT of SINTERCARD and ZINTERCARD.
     #[error("ERR LIMIT can't be negative")]
     NegativeLimit,
+    /// A command on streams.
+    #[error("{0}")]
+    Stream(StreamRefusal),
     /// Too few or too many arguments.
     #[error("ERR wrong number of arguments for '{command}' command")]
     WrongArity {
@@ -279,6 +313,12 @@ pub enum RedisError {
         /// Name of the command.
         command: &'static str,
     },
+    /// CLUSTER COUNTKEYSINSLOT: no slot.
+    #[error("ERR Invalid slot")]
+    InvalidSlot,
+    /// CLUSTER GETKEYSINSLOT: no slot, or no number of keys.
+    #[error("ERR Invalid slot or number of keys")]
+    InvalidSlotOrCount,
     /// COMMAND GETKEYS: not a command.
     #[error("ERR Invalid command specified")]
     GetKeysUnknownCommand,
@@ -321,7 +361,7 @@ impl RedisError {
 }
 
 /// Client bytes as they may stand in an error line: at most `limit` of them, up to a zero byte, no line breaks.
-fn shown(bytes: &[u8], limit: usize) -> String {
+pub(super) fn shown(bytes: &[u8], limit: usize) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     let text = String::from_utf8_lossy(&bytes[..end.min(limit)]);
     text.replace(['\r', '\n'], " ")

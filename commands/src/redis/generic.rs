@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::access::{Database, Fault};
 use super::elements::Elements;
 use super::error::RedisError;
+use super::number::parse_database;
 use super::options::CopyOptions;
 use super::record::Meta;
 use super::value::Value;
@@ -67,6 +68,23 @@ impl<V: View> Database<'_, V> {
             return Ok(Value::Integer(0));
         }
         self.carry_over(source, meta, db, destination).await?;
+        Ok(Value::Integer(1))
+    }
+
+    /// MOVE key database
+    pub async fn move_to(&mut self, key: &Bytes, database: &[u8]) -> Result<Value, Fault> {
+        let db = parse_database(database)?;
+        if db == self.db {
+            return Err(RedisError::SameObject.into());
+        }
+        let Some(meta) = self.load(key).await? else {
+            return Ok(Value::Integer(0));
+        };
+        if (Database { db, view: &mut *self.view }).exists(key).await? {
+            return Ok(Value::Integer(0));
+        }
+        self.carry_over(key, meta, db, key).await?;
+        self.remove(key);
         Ok(Value::Integer(1))
     }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use keyspace::KeyRange;
 
 use super::access::{Database, Fault, Reply};
+use super::blocking::waiting_keys;
 use super::elements::{Elements, Walk};
 use super::error::RedisError;
 use super::number::{parse_integer, parse_not_negative};
@@ -122,7 +123,7 @@ impl List {
     }
 
     /// The elements at some positions.
-    async fn values<V: View>(
+    pub async fn values<V: View>(
         &self,
         view: &mut V,
         positions: std::ops::Range<u64>,
@@ -174,6 +175,11 @@ impl<V: View> Database<'_, V> {
     pub async fn on_list(&mut self, command: ListCommand, args: &[Bytes]) -> Reply {
         let key = &args[1];
         match command {
+            ListCommand::BLMove => self.lmove(key, &args[2], End::parse(&args[3])?, End::parse(&args[4])?).await,
+            ListCommand::BLMPop => self.lmpop(&args[2..]).await,
+            ListCommand::BLPop => self.pop_first(waiting_keys(args), End::Left).await,
+            ListCommand::BRPop => self.pop_first(waiting_keys(args), End::Right).await,
+            ListCommand::BRPopLPush => self.lmove(key, &args[2], End::Right, End::Left).await,
             ListCommand::LIndex => self.lindex(key, &args[2]).await,
             ListCommand::LInsert => self.linsert(key, &args[2], &args[3], &args[4]).await,
             ListCommand::LLen => Ok(Value::Integer(self.open_list(key).await?.map_or(0, |list| list.len()) as i64)),
@@ -206,7 +212,8 @@ impl<V: View> Database<'_, V> {
         })
     }
 
-    fn push_all(&mut self, mut list: List, end: End, values: &[Bytes]) -> Value {
+    /// Pushes values, in order; how many elements there are then.
+    pub(super) fn push_all(&mut self, mut list: List, end: End, values: &[Bytes]) -> Value {
         values.iter().for_each(|value| list.push(self.view, end, value.clone()));
         self.close_list(&list);
         Value::Integer(list.len() as i64)
@@ -237,14 +244,23 @@ impl<V: View> Database<'_, V> {
 
     /// LMPOP numkeys key… LEFT|RIGHT [COUNT count]: of the first list that there is
     async fn lmpop(&mut self, args: &[Bytes]) -> Reply {
-        let (keys, options) = parse_mpop(args)?;
-        let [end, options @ ..] = options else { return Err(RedisError::Syntax.into()) };
-        let end = End::parse(end)?;
-        let count = parse_mpop_count(options)?;
+        let (keys, end, count) = parse_lmpop(args)?;
         for key in keys {
             if let Some(mut list) = self.open_list(key).await? {
                 let taken = self.take(&mut list, end, count).await?;
                 return Ok(Value::Array(vec![Value::Bulk(key.clone()), Value::Array(taken)]));
+            }
+        }
+        Ok(Value::NullArray)
+    }
+
+    /// BLPOP and BRPOP: an element of the first list that there is
+    async fn pop_first(&mut self, keys: &[Bytes], end: End) -> Reply {
+        for key in keys {
+            if let Some(mut list) = self.open_list(key).await? {
+                let mut reply = vec![Value::Bulk(key.clone())];
+                reply.extend(self.take(&mut list, end, 1).await?);
+                return Ok(Value::Array(reply));
             }
         }
         Ok(Value::NullArray)
@@ -327,6 +343,14 @@ pub(super) fn span(start: i64, stop: i64, len: u64) -> std::ops::Range<u64> {
     let from_front = |index: i64| if index < 0 { len.saturating_add(index) } else { index };
     let (first, last) = (from_front(start).max(0), from_front(stop).min(len - 1));
     if first > last { 0..0 } else { first.unsigned_abs()..last.unsigned_abs() + 1 }
+}
+
+/// The keys of LMPOP, the end and how many.
+pub(super) fn parse_lmpop(args: &[Bytes]) -> Result<(&[Bytes], End, u64), RedisError> {
+    let (keys, options) = parse_mpop(args)?;
+    let [end, options @ ..] = options else { return Err(RedisError::Syntax) };
+    let end = End::parse(end)?;
+    Ok((keys, end, parse_mpop_count(options)?))
 }
 
 /// The keys of LMPOP and ZMPOP, and what follows them.

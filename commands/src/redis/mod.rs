@@ -13,7 +13,7 @@
 //! A key is a meta record ([`record`]), of a collection with a record an element. Each family has a module: strings in
 //! [`string`], [`counter`], [`bitmap`], [`hyperloglog`] and [`lcs`]; hashes and sets in [`hash`] and [`set`], over what
 //! they have in common ([`bag`]); lists in [`list`]; sorted sets, whose order is counted ([`counted`]), in [`sorted_set`],
-//! and places, which are members of these, in [`geo`]. What all types share is in [`generic`], [`expiry`] and [`object`].
+//! and places, which are members of these, in [`geo`]; streams in [`stream`]. What waits for data is told by [`blocking`]. What all types share is in [`generic`], [`expiry`] and [`object`].
 //!
 //! The rules are those of Redis 7.0; `docs/redis.md` lists the differences. Keys expire when the view says so
 //! ([`View::expired`]): nobody looks at a clock here. Expired records are skipped, not removed: they are overwritten,
@@ -25,15 +25,18 @@ use keyspace::KeyRange;
 use crate::view::{View, ViewError};
 
 mod access;
+pub mod acl;
 mod arguments;
 mod bag;
 mod bitfield;
 mod bitmap;
+pub mod blocking;
 mod counted;
 mod counter;
 pub mod cursor;
 pub mod database;
 pub mod describe;
+mod dump;
 mod element_scan;
 mod elements;
 pub mod error;
@@ -54,9 +57,11 @@ mod options;
 mod record;
 mod set;
 mod set_algebra;
+pub mod sort;
 mod sorted_set;
 mod span;
 pub mod split;
+mod stream;
 mod string;
 pub mod table;
 mod units;
@@ -66,14 +71,15 @@ use access::{Database, Fault};
 pub use database::DatabaseRequest;
 use error::MAX_VALUE_BYTES;
 pub use error::RedisError;
-pub use number::parse_database;
+pub use number::{parse_database, parse_integer};
 use options::TimeForm;
 pub use record::live_generation;
 pub use sorted_set::score::format_double;
 pub use span::run_span;
 pub use split::{Divided, divide};
 pub use table::{
-    DatabaseCommand, GatewayCommand, KeyCommand, Place, Spec, TransactionCommand, keys, lookup, resolve, writes,
+    DatabaseCommand, GatewayCommand, KeyCommand, Place, PubSubCommand, Spec, TransactionCommand, keys, lookup, resolve,
+    writes,
 };
 pub use units::units;
 pub use value::Value;
@@ -180,6 +186,9 @@ async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Valu
     if args.iter().any(|arg| arg.len() > MAX_VALUE_BYTES) {
         return Err(RedisError::StringTooLong.into());
     }
+    if spec.has(table::Flag::Blocking) {
+        blocking::patience(spec, args)?;
+    }
     let mut database = Database { db: invocation.db, view };
     // The arity has been checked: the arguments that the arms index exist.
     match command {
@@ -189,6 +198,7 @@ async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Valu
         KeyCommand::Decr => database.add(&args[1], -1).await,
         KeyCommand::DecrBy => database.add(&args[1], counter::negated(&args[2])?).await,
         KeyCommand::Del => database.del(&args[1..]).await,
+        KeyCommand::Dump => database.dump(&args[1]).await,
         KeyCommand::Exists => database.count_existing(&args[1..]).await,
         KeyCommand::Expire => database.expire(spec.name, TimeForm::SECONDS, &args[1], &args[2], &args[3..]).await,
         KeyCommand::ExpireAt => {
@@ -208,7 +218,9 @@ async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Valu
         KeyCommand::IncrByFloat => database.add_float(&args[1], &args[2]).await,
         KeyCommand::Lcs => database.lcs(&args[1], &args[2], &args[3..]).await,
         KeyCommand::List(command) => database.on_list(command, args).await,
+        KeyCommand::MemoryUsage => database.memory_usage(&args[2], &args[3..]).await,
         KeyCommand::MGet => database.mget(&args[1..]).await,
+        KeyCommand::Move => database.move_to(&args[1], &args[2]).await,
         KeyCommand::MSet => database.mset(&args[1..]),
         KeyCommand::MSetNx => database.msetnx(&args[1..]).await,
         KeyCommand::ObjectEncoding => database.object_encoding(&args[2]).await,
@@ -225,12 +237,16 @@ async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Valu
         KeyCommand::PTtl => database.time_to_live(TimeForm::MILLISECONDS, &args[1]).await,
         KeyCommand::Rename => database.rename(&args[1], &args[2]).await,
         KeyCommand::RenameNx => database.renamenx(&args[1], &args[2]).await,
+        KeyCommand::Restore => database.restore(&args[1], &args[2], &args[3], &args[4..]).await,
         KeyCommand::Set => database.set(&args[1], &args[2], &args[3..]).await,
         KeyCommand::SetEx => database.setex(spec.name, TimeForm::SECONDS, &args[1], &args[2], &args[3]),
         KeyCommand::SetNx => database.setnx(&args[1], &args[2]).await,
         KeyCommand::SetRange => database.setrange(&args[1], &args[2], &args[3]).await,
         KeyCommand::Sets(command) => database.on_set(command, args).await,
+        KeyCommand::Sort => database.sort(&args[1], &args[2..], sort::Form::ReadWrite).await,
+        KeyCommand::SortRo => database.sort(&args[1], &args[2..], sort::Form::ReadOnly).await,
         KeyCommand::SortedSet(command) => database.on_sorted_set(command, spec.name, args).await,
+        KeyCommand::Stream(command) => database.on_stream(command, args).await,
         KeyCommand::StrLen => database.strlen(&args[1]).await,
         KeyCommand::Ttl => database.time_to_live(TimeForm::SECONDS, &args[1]).await,
         KeyCommand::Type => database.type_of(&args[1]).await,

@@ -11,6 +11,7 @@
 //! | 3 set | generation (u64) · members (u64) · flags (u8) | [`super::bag`]: member → ∅ |
 //! | 4 list | generation (u64) · head (u64) · tail (u64) | [`super::list`]: position → value |
 //! | 5 sorted set | generation (u64) · members (u64) · flags (u8) · height (u8) · children of the root (u16) | [`super::sorted_set`]: member → score, (score, member) → ∅, and counts |
+//! | 6 stream | [`super::stream::log::Log`] | [`super::stream::log`]: id → entry, groups, consumers and what is pending |
 //!
 //! The first flag: the collection has outgrown the compact form that Redis keeps small ones in ([`Members::compact`]).
 //! The version covers the element records too: they have no header of their own.
@@ -36,6 +37,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::error::RedisError;
+use super::stream::log::Log;
 use crate::view::ViewError;
 
 /// The format that this module writes.
@@ -45,6 +47,7 @@ const TYPE_HASH: u8 = 2;
 const TYPE_SET: u8 = 3;
 const TYPE_LIST: u8 = 4;
 const TYPE_SORTED_SET: u8 = 5;
+const TYPE_STREAM: u8 = 6;
 /// Version, type and expiry.
 const HEADER_LEN: usize = 10;
 const FLAG_EXPANDED: u8 = 1;
@@ -71,6 +74,8 @@ pub enum Content {
     List(Ends),
     /// A sorted set.
     SortedSet(Ranked),
+    /// A stream.
+    Stream(Log),
 }
 
 /// How many elements a hash or a set has, and which records they are.
@@ -122,6 +127,7 @@ impl Content {
             Content::Set(_) => "set",
             Content::List(_) => "list",
             Content::SortedSet(_) => "zset",
+            Content::Stream(_) => "stream",
         }
     }
 
@@ -140,6 +146,18 @@ impl Content {
             Content::Hash(members) | Content::Set(members) => Some(members.generation),
             Content::List(ends) => Some(ends.generation),
             Content::SortedSet(ranked) => Some(ranked.members.generation),
+            Content::Stream(log) => Some(log.generation),
+        }
+    }
+
+    /// How many element records a collection has, but for those that count a sorted set.
+    pub fn records(&self) -> u64 {
+        match self {
+            Content::String(_) => 0,
+            Content::Hash(members) | Content::Set(members) => members.count,
+            Content::List(ends) => ends.len(),
+            Content::SortedSet(ranked) => ranked.members.count.saturating_mul(2),
+            Content::Stream(log) => log.length.saturating_add(log.groups),
         }
     }
 
@@ -150,6 +168,7 @@ impl Content {
             Content::Hash(members) | Content::Set(members) => members.generation = to,
             Content::List(ends) => ends.generation = to,
             Content::SortedSet(ranked) => ranked.members.generation = to,
+            Content::Stream(log) => log.generation = to,
         }
         self
     }
@@ -161,6 +180,7 @@ impl Content {
             Content::Set(_) => TYPE_SET,
             Content::List(_) => TYPE_LIST,
             Content::SortedSet(_) => TYPE_SORTED_SET,
+            Content::Stream(_) => TYPE_STREAM,
         }
     }
 }
@@ -206,6 +226,7 @@ impl Meta {
                 out.put_u8(root.height);
                 out.put_u16(root.children);
             }
+            Content::Stream(log) => log.put(&mut out),
         }
         out.freeze()
     }
@@ -226,6 +247,7 @@ impl Meta {
             TYPE_SET => Members::read(&mut payload).map(Content::Set),
             TYPE_LIST => Ends::read(&mut payload).map(Content::List),
             TYPE_SORTED_SET => Ranked::read(&mut payload).map(Content::SortedSet),
+            TYPE_STREAM => Log::read(&mut payload).map(Content::Stream),
             _ => return Err(corrupt(format!("meta record has type {kind}, which this program does not know"))),
         };
         let content = content.filter(|_| payload.is_empty());
@@ -304,6 +326,8 @@ mod tests {
             proptest::collection::vec(any::<u8>(), 0..40).prop_map(|value| Content::String(value.into())),
             members.clone().prop_map(Content::Hash),
             members.prop_map(Content::Set),
+            proptest::collection::vec(any::<u8>(), 88)
+                .prop_map(|bytes| { Content::Stream(Log::read(&mut bytes.into()).unwrap()) }),
             ranked.prop_map(Content::SortedSet),
             (any::<u64>(), any::<u64>(), any::<u64>())
                 .prop_map(|(generation, a, b)| { Content::List(Ends { generation, head: a.min(b), tail: a.max(b) }) }),

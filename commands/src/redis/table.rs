@@ -12,17 +12,27 @@ use super::Invocation;
 pub use super::arguments::{Argument, Kind};
 use super::error::{MAX_KEY_BYTES, RedisError};
 use super::number::parse_integer;
+pub use families::*;
+pub use gateway::{
+    AclCommand, ClientCommand, ClusterCommand, ConfigCommand, LatencyCommand, MemoryCommand, SlowlogCommand,
+};
 
+mod acl;
 mod bitmap;
+mod cluster;
 mod connection;
+mod families;
+mod gateway;
 mod generic;
 mod geo;
 mod hash;
 mod hyperloglog;
 mod list;
+mod pubsub;
 mod server;
 mod set;
 mod sorted_set;
+mod stream;
 mod string;
 mod transaction;
 
@@ -35,254 +45,12 @@ pub enum Place {
     AtGateway(GatewayCommand),
     /// By the leaders of all ranges of the database, led by the gateway: see [`super::database`].
     OverDatabase(DatabaseCommand),
+    /// By the gateway, which knows its subscribers and reaches the other gateways.
+    PubSub(PubSubCommand),
     /// By the session, which keeps what is queued and watched until EXEC.
     InSession(TransactionCommand),
     /// Nowhere: only its subcommands are commands. [`resolve`] never answers such an entry.
     Container,
-}
-
-/// A command about the transaction of a connection.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionCommand {
-    Discard,
-    Exec,
-    Multi,
-    Unwatch,
-    Watch,
-}
-
-/// A command on named keys. [`super::run`] has an arm for each.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyCommand {
-    Append,
-    Bitmap(BitmapCommand),
-    Copy,
-    Decr,
-    DecrBy,
-    Del,
-    Exists,
-    Expire,
-    ExpireAt,
-    ExpireTime,
-    Geo(GeoCommand),
-    Get,
-    GetDel,
-    GetEx,
-    GetRange,
-    GetSet,
-    Hash(HashCommand),
-    HyperLogLog(HyperLogLogCommand),
-    Incr,
-    IncrBy,
-    IncrByFloat,
-    Lcs,
-    List(ListCommand),
-    MGet,
-    MSet,
-    MSetNx,
-    ObjectEncoding,
-    ObjectFreq,
-    ObjectIdleTime,
-    ObjectRefCount,
-    Persist,
-    PExpire,
-    PExpireAt,
-    PExpireTime,
-    PSetEx,
-    PTtl,
-    Rename,
-    RenameNx,
-    Set,
-    SetEx,
-    SetNx,
-    SetRange,
-    Sets(SetCommand),
-    SortedSet(SortedSetCommand),
-    StrLen,
-    Ttl,
-    Type,
-}
-
-/// A command on strings as arrays of bits.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BitmapCommand {
-    BitCount,
-    BitField,
-    BitFieldRo,
-    BitOp,
-    BitPos,
-    GetBit,
-    SetBit,
-}
-
-/// A command on estimates of how many different things were counted.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HyperLogLogCommand {
-    PfAdd,
-    PfCount,
-    PfMerge,
-}
-
-/// A command on places on earth, kept in sorted sets.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GeoCommand {
-    GeoAdd,
-    GeoDist,
-    GeoHash,
-    GeoPos,
-    GeoRadius,
-    GeoRadiusRo,
-    GeoRadiusByMember,
-    GeoRadiusByMemberRo,
-    GeoSearch,
-    GeoSearchStore,
-}
-
-/// A command on hashes.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HashCommand {
-    HDel,
-    HExists,
-    HGet,
-    HGetAll,
-    HIncrBy,
-    HIncrByFloat,
-    HKeys,
-    HLen,
-    HMGet,
-    HMSet,
-    HRandField,
-    HScan,
-    HSet,
-    HSetNx,
-    HStrLen,
-    HVals,
-}
-
-/// A command on lists.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListCommand {
-    LIndex,
-    LInsert,
-    LLen,
-    LMove,
-    LMPop,
-    LPop,
-    LPos,
-    LPush,
-    LPushX,
-    LRange,
-    LRem,
-    LSet,
-    LTrim,
-    RPop,
-    RPopLPush,
-    RPush,
-    RPushX,
-}
-
-/// A command on sets.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetCommand {
-    SAdd,
-    SCard,
-    SDiff,
-    SDiffStore,
-    SInter,
-    SInterCard,
-    SInterStore,
-    SIsMember,
-    SMembers,
-    SMIsMember,
-    SMove,
-    SPop,
-    SRandMember,
-    SRem,
-    SScan,
-    SUnion,
-    SUnionStore,
-}
-
-/// A command on sorted sets.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SortedSetCommand {
-    ZAdd,
-    ZCard,
-    ZCount,
-    ZDiff,
-    ZDiffStore,
-    ZIncrBy,
-    ZInter,
-    ZInterCard,
-    ZInterStore,
-    ZLexCount,
-    ZMPop,
-    ZMScore,
-    ZPopMax,
-    ZPopMin,
-    ZRandMember,
-    ZRange,
-    ZRangeByLex,
-    ZRangeByScore,
-    ZRangeStore,
-    ZRank,
-    ZRem,
-    ZRemRangeByLex,
-    ZRemRangeByRank,
-    ZRemRangeByScore,
-    ZRevRange,
-    ZRevRangeByLex,
-    ZRevRangeByScore,
-    ZRevRank,
-    ZScan,
-    ZScore,
-    ZUnion,
-    ZUnionStore,
-}
-
-/// A command that concerns the connection or the server.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GatewayCommand {
-    ClientGetName,
-    ClientId,
-    ClientInfo,
-    ClientList,
-    ClientNoEvict,
-    ClientSetInfo,
-    ClientSetName,
-    ConfigGet,
-    /// COMMAND with all its subcommands, and HELP of all containers: [`super::describe::answer`] is the whole of it.
-    Describe,
-    Echo,
-    Hello,
-    Info,
-    Ping,
-    Quit,
-    Reset,
-    Select,
-    Time,
-}
-
-/// A command over a whole database. [`super::database::parse`] reads its arguments.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DatabaseCommand {
-    DbSize,
-    FlushAll,
-    FlushDb,
-    Keys,
-    RandomKey,
-    Scan,
 }
 
 /// A property of a command, as COMMAND INFO names it.
@@ -296,12 +64,16 @@ pub enum Flag {
     DenyOom,
     /// For operators.
     Admin,
+    /// About channels.
+    PubSub,
     /// Not from scripts.
     NoScript,
     /// Allowed while a server loads its data.
     Loading,
     /// Allowed on a stale replica.
     Stale,
+    /// Waits for data when it finds none: see [`super::blocking`].
+    Blocking,
     /// Takes constant or logarithmic time.
     Fast,
     /// Allowed before authentication.
@@ -312,6 +84,10 @@ pub enum Flag {
     SkipSlowlog,
     /// Its arguments say where its keys stand.
     MovableKeys,
+    /// Not between MULTI and EXEC.
+    NoMulti,
+    /// Refused while a replica loads its data in the background.
+    NoAsyncLoading,
 }
 
 impl Flag {
@@ -322,14 +98,18 @@ impl Flag {
             Flag::ReadOnly => "readonly",
             Flag::DenyOom => "denyoom",
             Flag::Admin => "admin",
+            Flag::PubSub => "pubsub",
             Flag::NoScript => "noscript",
             Flag::Loading => "loading",
             Flag::Stale => "stale",
+            Flag::Blocking => "blocking",
             Flag::Fast => "fast",
             Flag::NoAuth => "no_auth",
             Flag::AllowBusy => "allow_busy",
             Flag::SkipSlowlog => "skip_slowlog",
             Flag::MovableKeys => "movablekeys",
+            Flag::NoMulti => "no_multi",
+            Flag::NoAsyncLoading => "no_async_loading",
         }
     }
 }
@@ -359,6 +139,8 @@ pub enum Begin {
         /// Index of the first argument that may be it.
         from: usize,
     },
+    /// As the command's options are read.
+    Unknown,
 }
 
 /// How keys are found from where the search begins.
@@ -373,6 +155,12 @@ pub enum Find {
     },
     /// The first argument says how many follow it.
     Counted,
+    /// The first half of all that follow.
+    Halved,
+    /// The keys are not named in the command line: see [`super::sort::reads_beyond`].
+    Unnamed,
+    /// The destination of SORT.
+    SortStore,
 }
 
 impl KeySpec {
@@ -396,12 +184,32 @@ impl KeySpec {
         Self::from(1, access)
     }
 
+    /// All arguments but the name and the last.
+    const fn all_but_last(access: &'static [&'static str]) -> Self {
+        Self::range(1, -2, 1, access)
+    }
+
     const fn counted(index: usize, access: &'static [&'static str]) -> Self {
         Self { begin: Begin::Index(index), find: Find::Counted, access, notes: None }
     }
 
     const fn behind(word: &'static str, from: usize, access: &'static [&'static str]) -> Self {
         Self { begin: Begin::Behind { word, from }, find: Find::Range { last: 0, step: 1 }, access, notes: None }
+    }
+
+    /// The first half of what follows STREAMS.
+    const fn streams(from: usize, access: &'static [&'static str]) -> Self {
+        Self { begin: Begin::Behind { word: "STREAMS", from }, find: Find::Halved, access, notes: None }
+    }
+
+    /// Keys whose names come of what other keys hold.
+    const fn unnamed(access: &'static [&'static str]) -> Self {
+        Self { begin: Begin::Unknown, find: Find::Unnamed, access, notes: None }
+    }
+
+    /// The destination of SORT.
+    const fn sort_store(access: &'static [&'static str]) -> Self {
+        Self { begin: Begin::Unknown, find: Find::SortStore, access, notes: None }
     }
 
     const fn notes(mut self, notes: &'static str) -> Self {
@@ -411,7 +219,7 @@ impl KeySpec {
 
     /// Indexes of its keys. Of a number of keys that cannot be right: as many as there may be, at least one, so that
     /// the command line reaches somebody who says what is wrong with it.
-    fn indexes(&self, args: &[Bytes]) -> std::iter::StepBy<std::ops::Range<usize>> {
+    pub(super) fn indexes(&self, args: &[Bytes]) -> std::iter::StepBy<std::ops::Range<usize>> {
         let begin = match self.begin {
             Begin::Index(index) => index,
             Begin::Behind { word, from } => {
@@ -419,6 +227,7 @@ impl KeySpec {
                 let behind = args.iter().skip(from).position(is_word).map(|at| from + at + 1);
                 behind.unwrap_or(args.len())
             }
+            Begin::Unknown => 0,
         };
         let (first, end, step) = match self.find {
             Find::Range { last, step } => {
@@ -430,6 +239,9 @@ impl KeySpec {
                 let number = number.and_then(|number| usize::try_from(number).ok()).unwrap_or(0).max(1);
                 (begin + 1, (begin + 1).saturating_add(number), 1)
             }
+            Find::Halved => (begin, begin + args.len().saturating_sub(begin) / 2, 1),
+            Find::Unnamed => (0, 0, 1),
+            Find::SortStore => super::sort::destination_index(args).map_or((0, 0, 1), |at| (at, at + 1, 1)),
         };
         let end = end.min(args.len());
         (first.min(end)..end).step_by(step)
@@ -451,7 +263,7 @@ pub struct Spec {
     pub keys: &'static [KeySpec],
     /// ACL categories that do not follow from the flags, without `@`.
     own_categories: &'static [&'static str],
-    /// `string`, `hash`, `list`, `set`, `sorted-set`, `generic`, `transactions`, `connection`, `server`.
+    /// `string`, `hash`, `list`, `set`, `sorted-set`, `generic`, `transactions`, `connection`, `cluster`, `server`.
     pub group: &'static str,
     /// Version of Redis that it came with.
     pub since: &'static str,
@@ -545,6 +357,11 @@ impl Spec {
         self.flags.contains(&flag)
     }
 
+    /// ACL categories that do not follow from the flags, without `@`.
+    pub(super) fn own_categories(&self) -> &'static [&'static str] {
+        self.own_categories
+    }
+
     /// ACL categories without `@`, in Redis' order. Most follow from the flags.
     pub fn categories_in_order(&self) -> Vec<&'static str> {
         let implied = |category: &str| match category {
@@ -553,9 +370,10 @@ impl Spec {
             "admin" | "dangerous" => self.has(Flag::Admin),
             "fast" => self.has(Flag::Fast),
             "slow" => !self.has(Flag::Fast),
+            "blocking" => self.has(Flag::Blocking),
             _ => false,
         };
-        const ORDER: [&str; 17] = [
+        const ORDER: [&str; 20] = [
             "keyspace",
             "read",
             "write",
@@ -567,9 +385,12 @@ impl Spec {
             "bitmap",
             "hyperloglog",
             "geo",
+            "stream",
+            "pubsub",
             "admin",
             "fast",
             "slow",
+            "blocking",
             "dangerous",
             "connection",
             "transaction",
@@ -585,7 +406,7 @@ impl Spec {
 }
 
 /// The groups of the table, each in alphabetical order.
-const SECTIONS: [&[Spec]; 12] = [
+const SECTIONS: [&[Spec]; 16] = [
     string::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
@@ -594,10 +415,14 @@ const SECTIONS: [&[Spec]; 12] = [
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
     geo::COMMANDS,
+    stream::COMMANDS,
     generic::COMMANDS,
     transaction::COMMANDS,
+    pubsub::COMMANDS,
     connection::COMMANDS,
+    cluster::COMMANDS,
     server::COMMANDS,
+    acl::COMMANDS,
 ];
 
 /// All commands, subcommands inside their containers.
@@ -670,6 +495,7 @@ pub fn writes(invocation: &Invocation) -> bool {
     match spec.place {
         // Without options GETEX is GET.
         Place::AtLeader(KeyCommand::GetEx) => invocation.args.len() > 2,
+        Place::AtLeader(KeyCommand::Sort) => super::sort::destination_index(&invocation.args).is_some(),
         _ => spec.has(Flag::Write),
     }
 }
@@ -708,7 +534,12 @@ mod tests {
         for spec in all() {
             // WATCH names keys that EXEC brings along.
             let has_keys = matches!(spec.place, Place::AtLeader(_) | Place::InSession(TransactionCommand::Watch));
-            assert_eq!(has_keys, !spec.keys.is_empty(), "{}", spec.name);
+            if matches!(spec.place, Place::AtGateway(GatewayCommand::Refused(_))) {
+                continue;
+            }
+            // Sharded channels are routed like keys, and are none.
+            let keys = spec.keys.iter().filter(|keys| keys.access != ["not_key"]).count();
+            assert_eq!(has_keys, keys > 0, "{}", spec.name);
             assert!(!(spec.has(Flag::Write) && spec.has(Flag::ReadOnly)), "{}", spec.name);
             assert!(!spec.summary.is_empty(), "{}", spec.name);
         }
@@ -731,6 +562,10 @@ mod tests {
         assert_eq!(found("sintercard 9 a b"), Ok(vec![2, 3]));
         assert_eq!(found("georadius k 1 2 3 m asc store d"), Ok(vec![1, 8]));
         assert_eq!(found("georadius k 1 2 3 m"), Ok(vec![1]));
+        assert_eq!(found("sort k store a by store store b get store"), Ok(vec![1, 7]));
+        assert_eq!(found("sort_ro k store a"), Ok(vec![1]));
+        assert_eq!(found("xread count 1 streams a b 0 0"), Ok(vec![3 + 1, 5]));
+        assert_eq!(found("xreadgroup group g c streams a >"), Ok(vec![5]));
         assert_eq!(found("sintercard x a"), Ok(vec![2]));
         assert_eq!(found("object encoding a"), Ok(vec![2]));
         assert_eq!(found("get"), Err(RedisError::WrongArity { command: "get" }));
@@ -741,10 +576,30 @@ mod tests {
 
     #[test]
     fn only_what_may_write_is_a_write() {
-        for line in ["set k v", "getex k persist", "DEL k", "setrange k 0 x", "expire k 1", "flushall", "persist k"] {
+        for line in [
+            "set k v",
+            "sort k store d",
+            "getex k persist",
+            "DEL k",
+            "setrange k 0 x",
+            "expire k 1",
+            "flushall",
+            "persist k",
+        ] {
             assert!(writes_line(line), "{line}");
         }
-        for line in ["get k", "GETEX k", "touch k", "ttl k", "scan 0", "ping", "set k", "client setname x", "nothing"] {
+        for line in [
+            "get k",
+            "sort k by store limit 0 1",
+            "GETEX k",
+            "touch k",
+            "ttl k",
+            "scan 0",
+            "ping",
+            "set k",
+            "client setname x",
+            "nothing",
+        ] {
             assert!(!writes_line(line), "{line}");
         }
     }

@@ -5,6 +5,7 @@ use keyspace::layout;
 
 use super::Invocation;
 use super::error::RedisError;
+use super::number::parse_database;
 use super::options::CopyOptions;
 use super::table::{KeyCommand, Place, Spec, keys};
 
@@ -21,6 +22,10 @@ pub fn units(spec: &Spec, invocation: &Invocation) -> Result<Vec<Bytes>, RedisEr
         Place::AtLeader(KeyCommand::Copy) => {
             let other = CopyOptions::parse(&args[3..], *db).map_or(*db, |options| options.db);
             vec![unit(*db, 1), unit(other, 2)]
+        }
+        Place::AtLeader(KeyCommand::Move) => {
+            let other = parse_database(&args[2]).unwrap_or(*db);
+            vec![unit(*db, 1), unit(other, 1)]
         }
         _ => found.into_iter().map(|index| unit(*db, index)).collect(),
     };
@@ -55,6 +60,12 @@ mod tests {
         assert_eq!(of(0, "mset a b c d"), sorted(&[(0, "a"), (0, "c")]));
         assert_eq!(of(0, "rename a a"), sorted(&[(0, "a")]));
         assert_eq!(of(0, "ping"), sorted(&[]));
+    }
+
+    #[test]
+    fn a_move_goes_to_another_database() {
+        assert_eq!(of(1, "move a 2"), sorted(&[(1, "a"), (2, "a")]));
+        assert_eq!(of(1, "move a 99"), sorted(&[(1, "a")]));
     }
 
     #[test]

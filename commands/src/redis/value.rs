@@ -31,6 +31,8 @@ pub enum Value {
     Map(Vec<(Value, Value)>),
     /// An array of arrays of two in RESP3, a flat array in RESP2.
     Pairs(Vec<(Value, Value)>),
+    /// `%1` in RESP3, an array of arrays of two in RESP2.
+    Streams(Vec<(Value, Value)>),
     /// `~2` in RESP3, an array in RESP2.
     Set(Vec<Value>),
     /// `(123` in RESP3, a bulk string in RESP2.

@@ -38,7 +38,7 @@ impl Ours {
                 }
                 Place::OverDatabase(_) => self.over_database(&invocation),
                 Place::AtGateway(GatewayCommand::Describe) => describe::answer(line),
-                Place::AtGateway(_) | Place::InSession(_) | Place::Container => {
+                Place::AtGateway(_) | Place::InSession(_) | Place::PubSub(_) | Place::Container => {
                     panic!("{} is for a gateway", spec.name)
                 }
             },
@@ -73,6 +73,9 @@ impl Ours {
                 self.scan(part).0.pop().map_or(Value::Null, Value::Bulk)
             }
             Ok(request @ DatabaseRequest::Scan { .. }) => panic!("{request:?}: cursors differ by design"),
+            Ok(request @ (DatabaseRequest::SlotSize { .. } | DatabaseRequest::SlotKeys { .. })) => {
+                panic!("{request:?}: needs a cluster")
+            }
         }
     }
 
@@ -103,6 +106,7 @@ fn in_resp3(value: Value) -> Value {
         Value::Map(pairs) => {
             Value::Map(pairs.into_iter().map(|(key, value)| (in_resp3(key), in_resp3(value))).collect())
         }
+        Value::Streams(pairs) => in_resp3(Value::Map(pairs)),
         Value::Pairs(pairs) => {
             Value::Array(pairs.into_iter().map(|(key, value)| Value::Array(all(vec![key, value]))).collect())
         }

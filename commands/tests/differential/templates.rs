@@ -24,6 +24,7 @@ const POOLS: &[(&str, &[&str])] = &[
         ],
     ),
     ("$member", &["a", "b", "c", "d", "e", "1", "2", "3", "-7", "007", "", "\0\r\n", "m10", "m11", "m12"]),
+    ("$item", &["a", "b", "c", "d", "1", "2", "3", "-3", "0.5", "007", "m10", "\u{e9}"]),
     ("$value", &["v1", "v2", "v3", "", "0", "1", "10", "-3", "3.5", "x y", "9223372036854775807", "abc"]),
     ("$small", &["0", "1", "2", "3", "-1", "-2", "5", "100", "-100"]),
     (
@@ -71,6 +72,7 @@ const POOLS: &[(&str, &[&str])] = &[
     ("$type", &["u8", "i8", "u1", "i1", "i64", "u63", "u64", "u0", "i5", "u13", "x"]),
     ("$place", &["0", "1", "#1", "#3", "9", "33", "-1", "#-1", "x", "#", "268435456"]),
     ("$string", &["x1", "x2", "x3"]),
+    ("$timeout", &["0", "0", "1", "0.5", "-1", "x", "1e400"]),
     ("$any", &["h1", "h2", "s1", "s2", "l1", "l2", "z1", "z2", "x1", "none"]),
 ];
 
@@ -113,8 +115,41 @@ pub const GENERIC: &[&str] = &[
     "pexpireat $any 1",
     "persist $any",
     "pexpiretime $any",
+    "move $any 1|1|0|x|16|-1",
+    "memory usage $any|none [ samples $small ] [ huh ]",
+    "restore $any|none $small payload [ replace|absttl|huh ] [ idletime|freq $small ]",
     "strlen $any",
     "append $string $value",
+];
+
+/// SORT. Lists keep equal elements in their order in both; what sets do is open. No number is too large: Redis forgets to
+/// forget that one was, and refuses the next SORT. No zero bytes: there, Redis stops comparing.
+pub const SORTS: &[&str] = &[
+    "rpush l8|l9 { $weight }",
+    "rpush l8|l9 { $value }",
+    "sadd s8|s9 { $item }",
+    "zadd z8|z9 { $weight $item }",
+    "set w_1|w_2|w_3|w_a|w_b|w_-3|w_0.5 $value",
+    "set w_1|w_2|w_3|w_a|w_b|w_0 $weight",
+    "hset o_1|o_2|o_3|o_a|o_b { $field $weight }",
+    "hset o_1|o_2|o_3|o_a|o_b { $field $value }",
+    "del l8|l9|s8|s9|z8|z9|w_1|w_2|o_1|o_2",
+    "sort|sort_ro l8|l9|z8|z9|o_1|w_1 [ limit $small $small ] [ asc|desc ] [ alpha ]",
+    "sort l8|l9|z8|z9 by nosort|#|x->f1 [ limit $small $small ] [ asc|desc ]",
+    "sort|sort_ro l8|l9 by w_*|o_*->f1|o_*->f2|*|w_*-> [ desc ] [ limit $small $small ]",
+    "sort|sort_ro l8|l9 alpha by w_*|o_*->f1|o_*->f2|*|w_*-> [ desc ]",
+    "sort l8|l9|z8|z9 by nosort { get #|w_*|o_*->f1|*|x|o_*-> } [ limit $small $small ]",
+    "sort l8|l9|z8|z9 alpha { get #|w_*|o_*->f1|x } [ store l8|l9|o_a ]",
+    "sort s8|s9 alpha [ desc ] [ limit $small $small ] [ get #|w_* ]",
+    "sort s8|s9 by w_*|o_*->f1|o_*->f3 [ limit $small $small ] [ get #|w_* ]",
+    "sort s8|s9 by nosort store l8|l9 [ limit $small $small ]",
+    "sort l8|l9|none alpha [ by w_* ] store l8|l9|o_a [ store l8|l9 ]",
+    "sort s8|s9|z8|z9 alpha store l8|l9|o_a",
+    "sort l8|l9 by w_* by x get # [ desc ]",
+    "sort|sort_ro l8|s8|z8|o_1|none limit 0|x $integer|1",
+    "sort l8|l9|z8|z9|none store|by|get|limit|huh [ 1 ]",
+    "sort_ro l8|s8|z8|o_1|none store|limit|huh [ 1 ]",
+    "lrange l8|l9 0 -1",
 ];
 
 /// Hashes.
@@ -189,6 +224,10 @@ pub const LISTS: &[&str] = &[
     "rpoplpush $list $list",
     "lmpop 1|2|0|x $list $list left|right|huh [ count $small ]",
     "lmpop 1|2 $list left|right [ count 2 ]",
+    "blpop|brpop { $list } $timeout",
+    "blmove $list $list left|right|huh left|right $timeout",
+    "brpoplpush $list $list|$any $timeout",
+    "blmpop $timeout 1|2|0|x $list $list left|right|huh [ count $small ]",
 ];
 
 /// Sorted sets.
@@ -219,6 +258,8 @@ pub const SORTED_SETS: &[&str] = &[
     "zpopmin|zpopmax $zset 1 [ 2 ]",
     "zmpop 1|2|0|x $zset $zset min|max|huh [ count $small ]",
     "zmpop 1 $zset min|max [ count 2 ]",
+    "bzpopmin|bzpopmax { $zset } $timeout",
+    "bzmpop $timeout 1|2|0|x $zset $zset min|max|huh [ count $small ]",
     "zunion|zinter 1|2|3|0|x $zset $zset|$set [ weights $weight $weight ] [ aggregate sum|min|max|huh ] [ withscores ]",
     "zunion|zinter 2 $zset $zset|$set [ weights $weight $weight ] [ aggregate min|max ] [ withscores ]",
     "zdiff 1|2 $zset $zset|$set [ withscores ]",

@@ -45,6 +45,11 @@ fn read_members(reader: &mut Reader<'_>, depth: usize) -> Result<Option<Item>, F
     Ok(present.then_some(members))
 }
 
+/// A value outside of an item; `None` for null.
+pub(super) fn read_optional_value(reader: &mut Reader<'_>) -> Result<Option<AttributeValue>, Fault> {
+    Ok(if reader.is_null() { reader.skip().map(|_| None)? } else { Some(read_value(reader, MAX_NESTING)?) })
+}
+
 /// An invalid value is remembered in the reader; what is answered in its place is never used.
 fn read_value(reader: &mut Reader<'_>, depth: usize) -> Result<AttributeValue, Fault> {
     let mut values = Vec::with_capacity(1);

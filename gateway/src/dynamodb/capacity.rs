@@ -3,7 +3,7 @@
 //! Source: AWS Developer Guide, "DynamoDB read and write operations": a read counts 4 KB steps of the item, half of them
 //! when it may be eventually consistent; a write counts 1 KB steps of the larger of the item before and after.
 
-use aws_smithy_json::serialize::JsonObjectWriter;
+use aws_smithy_json::serialize::{JsonObjectWriter, JsonValueWriter};
 use aws_smithy_types::Number;
 
 /// What a request wants to know about its costs.
@@ -36,7 +36,20 @@ impl CapacityReport {
         if !self.wanted() {
             return;
         }
-        let mut object = reply.key("ConsumedCapacity").start_object();
+        self.write_element(reply.key("ConsumedCapacity"), table, units);
+    }
+
+    /// Adds the member `ConsumedCapacity` to a reply about several tables.
+    pub(super) fn write_tables(self, reply: &mut JsonObjectWriter<'_>, tables: &[(String, f64)]) {
+        if self.wanted() {
+            let mut array = reply.key("ConsumedCapacity").start_array();
+            tables.iter().for_each(|(table, units)| self.write_element(array.value(), table, *units));
+            array.finish();
+        }
+    }
+
+    fn write_element(self, writer: JsonValueWriter<'_>, table: &str, units: f64) {
+        let mut object = writer.start_object();
         object.key("TableName").string(table);
         object.key("CapacityUnits").number(Number::Float(units));
         if self == CapacityReport::Indexes {

@@ -1,10 +1,11 @@
 //! Table descriptors, kept for a moment.
 //!
-//! Every request on an item needs its table's descriptor. A descriptor is immutable and its table id is never reused,
-//! so an old one can be wrong in one way only: the table is gone, or replaced by another of the same name. Descriptors
-//! are therefore believed for [`BELIEVED_FOR`]; in that time after a DeleteTable through *another* gateway, items still
-//! go to the deleted table (`docs/dynamodb.md` names this bound). Through this gateway the change is seen at once: each
-//! CreateTable and DeleteTable begins a generation, and descriptors of earlier generations are not believed.
+//! Every request on an item needs its table's descriptor. What items need of it is immutable and its table id is never
+//! reused, so an old one can be wrong in one way only: the table is gone, or replaced by another of the same name.
+//! Descriptors are therefore believed for [`BELIEVED_FOR`]; in that time after a DeleteTable through *another* gateway,
+//! items still go to the deleted table (`docs/dynamodb.md` names this bound). Through this gateway the change is seen
+//! at once: each CreateTable and DeleteTable begins a generation, and descriptors of earlier generations are not
+//! believed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,7 +92,7 @@ pub(super) fn descriptor(outcome: Outcome) -> Result<Table, Fault> {
 mod tests {
     use commands::dynamo::key::KeyType;
     use commands::dynamo::table::{Billing, KeyAttribute};
-    use keyspace::TableId;
+    use keyspace::{KeyRange, TableId};
     use tokio::sync::Notify;
 
     use super::super::store::StoreError;
@@ -106,6 +107,18 @@ mod tests {
     }
 
     impl Store for Slow {
+        async fn call_all(&self, _calls: Vec<Call>) -> Vec<Result<Outcome, StoreError>> {
+            panic!("only descriptors are asked for")
+        }
+
+        async fn transact(&self, _calls: Vec<Call>) -> Result<Vec<Outcome>, StoreError> {
+            panic!("only descriptors are asked for")
+        }
+
+        async fn parts_of(&self, _range: &KeyRange) -> Result<Vec<KeyRange>, StoreError> {
+            panic!("only descriptors are asked for")
+        }
+
         async fn call(&self, _call: Call) -> Result<Outcome, StoreError> {
             let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
             if call == 1 {
@@ -122,6 +135,8 @@ mod tests {
                 sort_key: None,
                 billing: Billing::PayPerRequest,
                 deletion_protection: false,
+                tags: std::collections::BTreeMap::new(),
+                time_to_live: None,
             };
             Ok(Outcome::Table(table.encode()))
         }

@@ -3,9 +3,13 @@
 //! Options that this server keeps (key schema, billing mode, deletion protection) are checked as AWS checks them;
 //! options that it does not have yet are accepted where they say "none" and refused otherwise.
 
+use std::collections::BTreeMap;
+
+use commands::dynamo::alter::MAX_TAGS;
 use commands::dynamo::key::KeyType;
 use commands::dynamo::table::{Billing, KeyAttribute};
 
+use super::alter_table::{TagFields, check_tags, read_tags, tags_by_key};
 use super::constraints::Constraints;
 use super::fault::Fault;
 use super::json::Reader;
@@ -21,6 +25,7 @@ pub(super) struct CreateTable {
     pub(super) sort_key: Option<KeyAttribute>,
     pub(super) billing: Billing,
     pub(super) deletion_protection: bool,
+    pub(super) tags: BTreeMap<String, String>,
 }
 
 /// The fields as they came.
@@ -31,11 +36,18 @@ struct Fields {
     definitions: Option<Vec<Pair>>,
     /// Names and roles.
     key_schema: Option<Vec<Pair>>,
-    billing_mode: Option<String>,
-    throughput: Option<Throughput>,
+    billing: BillingFields,
     deletion_protection: bool,
+    tags: Option<TagFields>,
     /// The first option that is not there yet.
     unsupported: Option<&'static str>,
+}
+
+/// Who pays what.
+#[derive(Default)]
+pub(super) struct BillingFields {
+    mode: Option<String>,
+    throughput: Option<Throughput>,
 }
 
 /// An attribute's name, and its type or role.
@@ -59,7 +71,11 @@ impl CreateTable {
         if let Some(option) = fields.unsupported {
             return Err(Fault::unsupported(option));
         }
-        let billing = fields.billing()?;
+        let billing = fields.billing.billing()?;
+        let tags = tags_by_key(fields.tags.take().unwrap_or_default())?;
+        if tags.len() > MAX_TAGS {
+            return Err(Fault::parameter(format!("Number of tags exceeds the limit of {MAX_TAGS} for a resource")));
+        }
         let (partition_key, sort_key) = fields.keys()?;
         Ok(Self {
             // It was required among the constraints.
@@ -68,6 +84,7 @@ impl CreateTable {
             sort_key,
             billing,
             deletion_protection: fields.deletion_protection,
+            tags,
         })
     }
 }
@@ -78,12 +95,10 @@ impl Fields {
             "TableName" => self.table_name = reader.string()?,
             "AttributeDefinitions" => self.definitions = read_pairs(reader, "AttributeType")?,
             "KeySchema" => self.key_schema = read_pairs(reader, "KeyType")?,
-            "BillingMode" => self.billing_mode = reader.string()?,
-            "ProvisionedThroughput" => self.throughput = read_throughput(reader)?,
             "DeletionProtectionEnabled" => self.deletion_protection = reader.boolean()?.unwrap_or(false),
             "LocalSecondaryIndexes" => self.refuse_if(reader.skip()?, "LocalSecondaryIndexes"),
             "GlobalSecondaryIndexes" => self.refuse_if(reader.skip()?, "GlobalSecondaryIndexes"),
-            "Tags" => self.refuse_if(reader.skip_list()?, "Tags"),
+            "Tags" => self.tags = read_tags(reader)?,
             "SSESpecification" => self.refuse_if(read_switch(reader, "Enabled")?, "SSESpecification"),
             "StreamSpecification" => self.refuse_if(read_switch(reader, "StreamEnabled")?, "StreamSpecification"),
             "TableClass" => {
@@ -94,7 +109,11 @@ impl Fields {
             "WarmThroughput" => self.refuse_if(reader.skip()?, "WarmThroughput"),
             "ResourcePolicy" => self.refuse_if(reader.skip()?, "ResourcePolicy"),
             "GlobalTableSourceArn" => self.refuse_if(reader.skip()?, "GlobalTableSourceArn"),
-            _ => drop(reader.skip()?),
+            field => {
+                if !self.billing.read(reader, field)? {
+                    reader.skip()?;
+                }
+            }
         }
         Ok(())
     }
@@ -125,30 +144,9 @@ impl Fields {
             constraints.required(&format!("{field}.keyType"), &element.second);
             constraints.choice(&format!("{field}.keyType"), &element.second, &["HASH", "RANGE"]);
         }
-        constraints.choice("billingMode", &self.billing_mode, &["PROVISIONED", "PAY_PER_REQUEST"]);
-        if let Some(throughput) = &self.throughput {
-            for (name, units) in [("readCapacityUnits", throughput.read), ("writeCapacityUnits", throughput.write)] {
-                constraints.required(&format!("provisionedThroughput.{name}"), &units);
-                constraints.bounds(&format!("provisionedThroughput.{name}"), units, 1, i64::MAX);
-            }
-        }
+        self.billing.check(&mut constraints);
+        self.tags.iter().for_each(|tags| check_tags(&mut constraints, tags));
         constraints.finish()
-    }
-
-    fn billing(&self) -> Result<Billing, Fault> {
-        let units = |units: Option<i64>| units.and_then(|units| u64::try_from(units).ok()).unwrap_or_default();
-        match (self.billing_mode.as_deref(), &self.throughput) {
-            (Some("PAY_PER_REQUEST"), None) => Ok(Billing::PayPerRequest),
-            (Some("PAY_PER_REQUEST"), Some(_)) => Err(Fault::parameter(
-                "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
-            )),
-            (_, Some(throughput)) => {
-                Ok(Billing::Provisioned { read: units(throughput.read), write: units(throughput.write) })
-            }
-            (_, None) => Err(Fault::parameter(
-                "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED",
-            )),
-        }
     }
 
     /// The key attributes, each with its type. Needs the constraints to hold.
@@ -193,6 +191,54 @@ impl Fields {
             ));
         }
         Ok((partition_key, sort_key))
+    }
+}
+
+impl BillingFields {
+    /// Reads a field if it is one of these; answers whether it was.
+    pub(super) fn read(&mut self, reader: &mut Reader<'_>, field: &str) -> Result<bool, Fault> {
+        match field {
+            "BillingMode" => self.mode = reader.string()?,
+            "ProvisionedThroughput" => self.throughput = read_throughput(reader)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.mode.is_none() && self.throughput.is_none()
+    }
+
+    pub(super) fn names_mode(&self) -> bool {
+        self.mode.is_some()
+    }
+
+    /// What the API declares of them.
+    pub(super) fn check(&self, constraints: &mut Constraints) {
+        constraints.choice("billingMode", &self.mode, &["PROVISIONED", "PAY_PER_REQUEST"]);
+        if let Some(throughput) = &self.throughput {
+            for (name, units) in [("readCapacityUnits", throughput.read), ("writeCapacityUnits", throughput.write)] {
+                constraints.required(&format!("provisionedThroughput.{name}"), &units);
+                constraints.bounds(&format!("provisionedThroughput.{name}"), units, 1, i64::MAX);
+            }
+        }
+    }
+
+    /// What they say together.
+    pub(super) fn billing(&self) -> Result<Billing, Fault> {
+        let units = |units: Option<i64>| units.and_then(|units| u64::try_from(units).ok()).unwrap_or_default();
+        match (self.mode.as_deref(), &self.throughput) {
+            (Some("PAY_PER_REQUEST"), None) => Ok(Billing::PayPerRequest),
+            (Some("PAY_PER_REQUEST"), Some(_)) => Err(Fault::parameter(
+                "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
+            )),
+            (_, Some(throughput)) => {
+                Ok(Billing::Provisioned { read: units(throughput.read), write: units(throughput.write) })
+            }
+            (_, None) => Err(Fault::parameter(
+                "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED",
+            )),
+        }
     }
 }
 
@@ -242,7 +288,7 @@ fn read_throughput(reader: &mut Reader<'_>) -> Result<Option<Throughput>, Fault>
 }
 
 /// A specification that its own member switches on.
-fn read_switch(reader: &mut Reader<'_>, switch: &str) -> Result<bool, Fault> {
+pub(super) fn read_switch(reader: &mut Reader<'_>, switch: &str) -> Result<bool, Fault> {
     let mut on = false;
     reader.object(|reader, field| {
         match field {
@@ -337,7 +383,6 @@ mod tests {
             assert!(with(&format!(",{option}")).is_ok(), "{option}");
         }
         let some = [
-            r#""Tags":[{"Key":"a","Value":"b"}]"#,
             r#""SSESpecification":{"Enabled":true}"#,
             r#""StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_IMAGE"}"#,
             r#""TableClass":"STANDARD_INFREQUENT_ACCESS""#,

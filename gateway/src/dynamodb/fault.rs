@@ -4,8 +4,10 @@
 //! whether they repeat a request: 500 and `ThrottlingException` are repeated, every other 400 is not.
 
 use aws_smithy_json::serialize::JsonObjectWriter;
+use commands::dynamo::Item;
 use hyper::StatusCode;
 
+use super::attribute::write_item;
 use super::store::StoreError;
 
 /// Longer messages are cut.
@@ -17,6 +19,33 @@ pub(super) struct Fault {
     pub(super) exception: Exception,
     /// For people: one sentence of the API's language.
     pub(super) message: String,
+    /// The item whose condition failed, if it was asked for.
+    item: Option<Item>,
+    /// Why a transaction was cancelled, action by action.
+    reasons: Vec<Reason>,
+}
+
+/// What an action of a cancelled transaction contributed to that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reason {
+    code: &'static str,
+    message: Option<String>,
+    item: Option<Item>,
+}
+
+impl Reason {
+    /// Nothing.
+    pub(super) fn none() -> Self {
+        Self { code: "None", message: None, item: None }
+    }
+
+    pub(super) fn validation(message: String) -> Self {
+        Self { code: "ValidationError", message: Some(message), item: None }
+    }
+
+    pub(super) fn condition_failed(item: Option<Item>) -> Self {
+        Self { code: "ConditionalCheckFailed", message: Some("The conditional request failed".into()), item }
+    }
 }
 
 /// The exceptions that this listener answers.
@@ -26,8 +55,12 @@ pub(super) enum Exception {
     Serialization,
     UnknownOperation,
     ResourceNotFound,
+    TableNotFound,
     ResourceInUse,
     LimitExceeded,
+    ConditionalCheckFailed,
+    TransactionCanceled,
+    IdempotentParameterMismatch,
     Throttling,
     /// The body is larger than a request may be.
     RequestTooLarge,
@@ -44,8 +77,14 @@ impl Exception {
             Exception::Serialization => "com.amazon.coral.service#SerializationException",
             Exception::UnknownOperation => "com.amazon.coral.service#UnknownOperationException",
             Exception::ResourceNotFound => "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
+            Exception::TableNotFound => "com.amazonaws.dynamodb.v20120810#TableNotFoundException",
             Exception::ResourceInUse => "com.amazonaws.dynamodb.v20120810#ResourceInUseException",
             Exception::LimitExceeded => "com.amazonaws.dynamodb.v20120810#LimitExceededException",
+            Exception::ConditionalCheckFailed => "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
+            Exception::TransactionCanceled => "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+            Exception::IdempotentParameterMismatch => {
+                "com.amazonaws.dynamodb.v20120810#IdempotentParameterMismatchException"
+            }
             Exception::Throttling => "com.amazon.coral.availability#ThrottlingException",
             Exception::RequestTooLarge => "com.amazon.coral.service#RequestEntityTooLargeException",
             Exception::RequestTimeout => "com.amazon.coral.service#RequestTimeoutException",
@@ -59,8 +98,12 @@ impl Exception {
             | Exception::Serialization
             | Exception::UnknownOperation
             | Exception::ResourceNotFound
+            | Exception::TableNotFound
             | Exception::ResourceInUse
             | Exception::LimitExceeded
+            | Exception::ConditionalCheckFailed
+            | Exception::TransactionCanceled
+            | Exception::IdempotentParameterMismatch
             | Exception::Throttling => StatusCode::BAD_REQUEST,
             Exception::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Exception::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -70,7 +113,12 @@ impl Exception {
 
     /// The key under which the message stands in the body.
     fn message_key(self) -> &'static str {
-        if self == Exception::Serialization { "Message" } else { "message" }
+        match self {
+            Exception::Serialization | Exception::TransactionCanceled | Exception::IdempotentParameterMismatch => {
+                "Message"
+            }
+            _ => "message",
+        }
     }
 }
 
@@ -82,7 +130,22 @@ impl Fault {
             message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
             message.push('…');
         }
-        Self { exception, message }
+        Self { exception, message, item: None, reasons: Vec::new() }
+    }
+
+    /// The condition of a write was not true, perhaps with the item of which it was not.
+    pub(super) fn condition_failed(item: Option<Item>) -> Self {
+        Self { item, ..Self::new(Exception::ConditionalCheckFailed, "The conditional request failed") }
+    }
+
+    /// A transaction had no effect.
+    pub(super) fn cancelled(reasons: Vec<Reason>) -> Self {
+        let codes: Vec<&str> = reasons.iter().map(|reason| reason.code).collect();
+        let message = format!(
+            "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+            codes.join(", ")
+        );
+        Self { reasons, ..Self::new(Exception::TransactionCanceled, message) }
     }
 
     pub(super) fn validation(message: impl Into<String>) -> Self {
@@ -120,6 +183,8 @@ impl Fault {
             "ResourceNotFoundException" => Exception::ResourceNotFound,
             "ResourceInUseException" => Exception::ResourceInUse,
             "LimitExceededException" => Exception::LimitExceeded,
+            "IdempotentParameterMismatchException" => Exception::IdempotentParameterMismatch,
+            "ThrottlingException" => Exception::Throttling,
             _ => return Self::internal(&format_args!("unknown exception {name}: {message}")),
         };
         Self::new(exception, message)
@@ -131,6 +196,24 @@ impl Fault {
         let mut object = JsonObjectWriter::new(&mut out);
         object.key("__type").string(self.exception.type_name());
         object.key(self.exception.message_key()).string(&self.message);
+        if let Some(item) = &self.item {
+            write_item(object.key("Item"), item);
+        }
+        if !self.reasons.is_empty() {
+            let mut reasons = object.key("CancellationReasons").start_array();
+            for reason in &self.reasons {
+                let mut element = reasons.value().start_object();
+                element.key("Code").string(reason.code);
+                if let Some(message) = &reason.message {
+                    element.key("Message").string(message);
+                }
+                if let Some(item) = &reason.item {
+                    write_item(element.key("Item"), item);
+                }
+                element.finish();
+            }
+            reasons.finish();
+        }
         object.finish();
         out
     }

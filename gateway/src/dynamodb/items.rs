@@ -1,50 +1,53 @@
-//! PutItem, GetItem and DeleteItem, without expressions.
+//! PutItem, UpdateItem, DeleteItem and GetItem.
 //!
 //! Reads are always strongly consistent; `ConsistentRead` only decides what the read would cost.
 
 use aws_smithy_json::serialize::{JsonObjectWriter, JsonValueWriter};
 use bytes::Bytes;
+use commands::dynamo::expression::Update;
 use commands::dynamo::record::{decode_item, encode_item};
 use commands::dynamo::value::{MAX_ITEM_BYTES, item_size};
-use commands::dynamo::{Item, Operation, Outcome};
+use commands::dynamo::{Change, Item, ItemWrite, Operation, Outcome, Returns, Table};
 
 use super::attribute::{read_item, write_item};
 use super::capacity::{CapacityReport, read_units, write_units};
 use super::catalog::Catalog;
 use super::constraints::Constraints;
+use super::expressions::{ExpressionFields, Expressions, Known};
 use super::fault::{Exception, Fault};
 use super::json::Reader;
 use super::key::{key_of_item, key_of_key};
 use super::store::{Call, Store};
 
-/// Parameters of AWS that would change what an operation does and are therefore refused, not ignored.
-const UNSUPPORTED: [&str; 8] = [
-    "AttributesToGet",
-    "ConditionExpression",
-    "ConditionalOperator",
-    "Expected",
-    "ExpressionAttributeNames",
-    "ExpressionAttributeValues",
-    "ProjectionExpression",
-    "ReturnValuesOnConditionCheckFailure",
-];
+/// What PutItem and DeleteItem may say of the item as it is.
+const WRITE: Known = Known { expressions: &["ConditionExpression"], legacy: &["Expected", "ConditionalOperator"] };
+/// What UpdateItem may say besides.
+const UPDATE: Known = Known {
+    expressions: &["ConditionExpression", "UpdateExpression"],
+    legacy: &["Expected", "ConditionalOperator", "AttributeUpdates"],
+};
+/// What GetItem may say.
+const GET: Known = Known { expressions: &["ProjectionExpression"], legacy: &["AttributesToGet"] };
 
 /// A request on one item, as far as its fields alone can be checked.
 struct ItemRequest {
     table_name: String,
     /// The whole item, or its key.
     attributes: Item,
+    expressions: Expressions,
     consistent_read: bool,
-    return_old: bool,
+    returns: Returns,
+    item_on_failure: bool,
     report: CapacityReport,
 }
 
 impl ItemRequest {
     /// `attributes_field` is `Item` or `Key`.
-    fn read(body: &[u8], attributes_field: &str) -> Result<Self, Fault> {
+    fn read(body: &[u8], attributes_field: &str, known: &'static Known) -> Result<Self, Fault> {
         let (mut table_name, mut attributes, mut consistent_read) = (None, None, None);
         let (mut return_values, mut return_capacity, mut return_metrics) = (None, None, None);
-        let mut unsupported = None;
+        let mut return_failed = None;
+        let mut expressions = ExpressionFields::new(known);
         let invalid = Reader::document(body, |reader, field| {
             match field {
                 "TableName" => table_name = reader.string()?,
@@ -52,11 +55,11 @@ impl ItemRequest {
                 "ReturnValues" => return_values = reader.string()?,
                 "ReturnConsumedCapacity" => return_capacity = reader.string()?,
                 "ReturnItemCollectionMetrics" => return_metrics = reader.string()?,
+                "ReturnValuesOnConditionCheckFailure" => return_failed = reader.string()?,
                 field if field == attributes_field => attributes = read_item(reader)?,
                 field => {
-                    let known = UNSUPPORTED.iter().find(|known| **known == field);
-                    if reader.skip()? {
-                        unsupported = unsupported.or(known);
+                    if !expressions.read(reader, field)? {
+                        reader.skip()?;
                     }
                 }
             }
@@ -70,104 +73,176 @@ impl ItemRequest {
         constraints.choice("returnValues", &return_values, &return_choices);
         constraints.choice("returnConsumedCapacity", &return_capacity, &CapacityReport::CHOICES);
         constraints.choice("returnItemCollectionMetrics", &return_metrics, &["SIZE", "NONE"]);
+        constraints.choice("returnValuesOnConditionCheckFailure", &return_failed, &["ALL_OLD", "NONE"]);
         constraints.finish()?;
-        if let Some(parameter) = unsupported {
-            return Err(Fault::unsupported(parameter));
-        }
         if let Some(fault) = invalid {
             return Err(fault);
         }
-        let return_old = match return_values.as_deref() {
-            None | Some("NONE") => false,
-            Some("ALL_OLD") => true,
-            Some(_) => return Err(Fault::validation("ReturnValues can only be ALL_OLD or NONE")),
-        };
         Ok(Self {
             // Both were required above.
             table_name: table_name.unwrap_or_default(),
             attributes: attributes.unwrap_or_default(),
+            expressions: expressions.parse()?,
             consistent_read: consistent_read.unwrap_or(false),
-            return_old,
+            returns: return_values.as_deref().and_then(Returns::from_name).unwrap_or_default(),
+            item_on_failure: return_failed.as_deref() == Some("ALL_OLD"),
             report: CapacityReport::from_name(return_capacity.as_deref()),
         })
     }
 
-    /// Whether the leader must answer the old item: to be returned, or because its size decides what the write costs.
-    fn needs_old(&self) -> bool {
-        self.return_old || self.report.wanted()
+    /// PutItem and DeleteItem know only the item as it was.
+    fn check_returns(&self) -> Result<(), Fault> {
+        match self.returns {
+            Returns::None | Returns::AllOld => Ok(()),
+            _ => Err(Fault::validation("ReturnValues can only be ALL_OLD or NONE")),
+        }
     }
 
-    /// The reply to a write.
-    fn written(&self, old: Option<&Item>, new_bytes: usize) -> String {
-        reply(|object| {
-            if let Some(old) = old.filter(|_| self.return_old) {
-                write_item(object.key("Attributes"), old);
+    /// Has the leader write, and answers the reply.
+    async fn write<S: Store>(self, store: &S, key: Bytes, change: Change) -> Result<String, Fault> {
+        let write = ItemWrite {
+            key: key.clone(),
+            change,
+            condition: self.expressions.condition,
+            returns: self.returns,
+            item_on_failure: self.item_on_failure,
+            sizes: self.report.wanted(),
+        };
+        let outcome = store.call(Call::on_units(Operation::WriteItem(Box::new(write)), [key])).await?;
+        let written = Written::of(outcome)?;
+        Ok(reply(|object| {
+            if let Some(attributes) = &written.attributes {
+                write_item(object.key("Attributes"), attributes);
             }
-            let bytes = old.map_or(0, item_size).max(new_bytes);
-            self.report.write(object, &self.table_name, write_units(bytes));
-        })
+            self.report.write(object, &self.table_name, written.units());
+        }))
+    }
+}
+
+/// What came of a write.
+struct Written {
+    attributes: Option<Item>,
+    bytes: usize,
+}
+
+impl Written {
+    fn of(outcome: Outcome) -> Result<Self, Fault> {
+        match outcome {
+            Outcome::None => Ok(Self { attributes: None, bytes: 0 }),
+            Outcome::Item(record) => Ok(Self { attributes: Some(item_of(&record)?), bytes: 0 }),
+            Outcome::Written { attributes, old_bytes, new_bytes } => {
+                let attributes = attributes.as_ref().map(item_of).transpose()?;
+                Ok(Self { attributes, bytes: old_bytes.max(new_bytes) })
+            }
+            Outcome::ConditionFailed { item } => Err(Fault::condition_failed(item.as_ref().map(item_of).transpose()?)),
+            Outcome::Fault { name, message } => Err(Fault::from_leader(&name, message)),
+            other => Err(Fault::internal(&format_args!("an item was written, answered was {other:?}"))),
+        }
+    }
+
+    fn units(&self) -> f64 {
+        write_units(self.bytes)
     }
 }
 
 /// Writes an item in place of whatever was there.
 pub(super) async fn put<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -> Result<String, Fault> {
-    let request = ItemRequest::read(body, "Item")?;
-    let bytes = item_size(&request.attributes);
-    if bytes > MAX_ITEM_BYTES {
-        return Err(Fault::validation("Item size has exceeded the maximum allowed size"));
-    }
+    let request = ItemRequest::read(body, "Item", &WRITE)?;
+    request.check_returns()?;
+    check_size(&request.attributes)?;
     let table = catalog.table(store, &request.table_name).await.map_err(table_missing)?;
     let key = key_of_item(&table, &request.attributes)?;
-    let item = encode_item(&request.attributes);
-    let operation = Operation::PutItem { key: key.clone(), item, return_old: request.needs_old() };
-    let old = execute(store, operation, key).await?;
-    Ok(request.written(old.as_ref(), bytes))
+    let change = Change::Put(encode_item(&request.attributes));
+    request.write(store, key, change).await
 }
 
 /// Removes an item.
 pub(super) async fn delete<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -> Result<String, Fault> {
-    let request = ItemRequest::read(body, "Key")?;
+    let request = ItemRequest::read(body, "Key", &WRITE)?;
+    request.check_returns()?;
     let table = catalog.table(store, &request.table_name).await.map_err(table_missing)?;
     let key = key_of_key(&table, &request.attributes)?;
-    let operation = Operation::DeleteItem { key: key.clone(), return_old: request.needs_old() };
-    let old = execute(store, operation, key).await?;
-    Ok(request.written(old.as_ref(), 0))
+    request.write(store, key, Change::Delete).await
+}
+
+/// Changes an item, or makes one.
+pub(super) async fn update<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -> Result<String, Fault> {
+    let mut request = ItemRequest::read(body, "Key", &UPDATE)?;
+    let update = request.expressions.update.take().unwrap_or_default();
+    let table = catalog.table(store, &request.table_name).await.map_err(table_missing)?;
+    check_update(&table, &update)?;
+    let key = key_of_key(&table, &request.attributes)?;
+    let change = Change::Update { key_attributes: request.attributes.clone(), update };
+    request.write(store, key, change).await
 }
 
 /// Reads an item.
 pub(super) async fn get<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -> Result<String, Fault> {
-    let request = ItemRequest::read(body, "Key")?;
+    let mut request = ItemRequest::read(body, "Key", &GET)?;
+    let projection = request.expressions.projection.take();
     let table = catalog.table(store, &request.table_name).await.map_err(table_missing)?;
     let key = key_of_key(&table, &request.attributes)?;
-    let found = execute(store, Operation::GetItem { key: key.clone() }, key).await?;
+    let outcome = store.call(Call::on_units(Operation::GetItem { key: key.clone(), projection }, [key])).await?;
+    let found = found(outcome)?;
     Ok(reply(|object| {
-        if let Some(item) = &found {
+        if let Some((item, _)) = &found {
             write_item(object.key("Item"), item);
         }
-        let units = read_units(found.as_ref().map_or(0, item_size), request.consistent_read);
+        let units = read_units(found.map_or(0, |(_, bytes)| bytes), request.consistent_read);
         request.report.write(object, &request.table_name, units);
     }))
 }
 
-/// Executes an operation on one item, which is its own lock unit.
-async fn execute<S: Store>(store: &S, operation: Operation, key: Bytes) -> Result<Option<Item>, Fault> {
-    match store.call(Call::on_units(operation, [key])).await? {
-        Outcome::Item(record) => decode_item(&record).map(Some).map_err(|error| Fault::internal(&error)),
+/// An item that was read, or the part of it that was asked for, and the size of all of it.
+pub(super) fn found(outcome: Outcome) -> Result<Option<(Item, usize)>, Fault> {
+    match outcome {
+        Outcome::Item(record) => {
+            let item = item_of(&record)?;
+            let bytes = item_size(&item);
+            Ok(Some((item, bytes)))
+        }
+        Outcome::Part { item, bytes } => Ok(Some((item_of(&item)?, bytes))),
         Outcome::None => Ok(None),
         Outcome::Fault { name, message } => Err(Fault::from_leader(&name, message)),
         other => Err(Fault::internal(&format_args!("an item was asked for, answered was {other:?}"))),
     }
 }
 
+/// The item of a record that a leader answered.
+pub(super) fn item_of(record: &Bytes) -> Result<Item, Fault> {
+    decode_item(record).map_err(|error| Fault::internal(&error))
+}
+
+/// An item to be put is not too large.
+pub(super) fn check_size(item: &Item) -> Result<(), Fault> {
+    match item_size(item) > MAX_ITEM_BYTES {
+        true => Err(Fault::validation("Item size has exceeded the maximum allowed size")),
+        false => Ok(()),
+    }
+}
+
+/// An item never changes its key.
+pub(super) fn check_update(table: &Table, update: &Update) -> Result<(), Fault> {
+    let is_key =
+        |name: &str| table.partition_key.name == name || table.sort_key.as_ref().is_some_and(|key| key.name == name);
+    match update.actions.iter().map(|action| &action.path().attribute).find(|name| is_key(name)) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Fault::parameter(format!("Cannot update attribute {name}. This attribute is part of the key")))
+        }
+    }
+}
+
 /// Operations on items word a missing table shorter than DescribeTable does.
-fn table_missing(fault: Fault) -> Fault {
+pub(super) fn table_missing(fault: Fault) -> Fault {
     match fault.exception {
         Exception::ResourceNotFound => Fault::new(Exception::ResourceNotFound, "Requested resource not found"),
         _ => fault,
     }
 }
 
-fn reply(members: impl FnOnce(&mut JsonObjectWriter<'_>)) -> String {
+/// A reply of these members.
+pub(super) fn reply(members: impl FnOnce(&mut JsonObjectWriter<'_>)) -> String {
     let mut out = String::new();
     let mut object = JsonValueWriter::new(&mut out).start_object();
     members(&mut object);

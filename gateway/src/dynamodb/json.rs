@@ -134,9 +134,14 @@ impl<'a> Reader<'a> {
 
     /// Passes over a value; answers whether it is something else than null.
     pub(super) fn skip(&mut self) -> Result<bool, Fault> {
-        let null = matches!(self.tokens.peek(), Some(Ok(Token::ValueNull { .. })));
+        let null = self.is_null();
         skip_value(&mut self.tokens).map_err(malformed)?;
         Ok(!null)
+    }
+
+    /// Whether the value ahead is null.
+    pub(super) fn is_null(&mut self) -> bool {
+        matches!(self.tokens.peek(), Some(Ok(Token::ValueNull { .. })))
     }
 
     /// Passes over a list; answers whether it has elements.

@@ -36,26 +36,32 @@ pub(super) fn key_of_key(table: &Table, key: &Item) -> Result<Bytes, Fault> {
     })
 }
 
+/// A partition key's value is neither empty nor too long.
+pub(super) fn check_partition_key(name: &str, value: &AttributeValue) -> Result<(), Fault> {
+    // The missing space is AWS'.
+    let too_long = "Size of hashkey has exceeded the maximum size limit of2048 bytes";
+    check_content(name, value, MAX_PARTITION_KEY_BYTES, too_long)
+}
+
+/// A sort key's value is neither empty nor too long.
+pub(super) fn check_sort_key(name: &str, value: &AttributeValue) -> Result<(), Fault> {
+    let too_long = "Aggregated size of all range keys has exceeded the size limit of 1024 bytes";
+    check_content(name, value, MAX_SORT_KEY_BYTES, too_long)
+}
+
 fn encode<'a>(
     table: &Table,
     find: impl Fn(&KeyAttribute) -> Result<&'a AttributeValue, Fault>,
 ) -> Result<Bytes, Fault> {
-    let part = |schema: &KeyAttribute, limit: usize, too_long: &str| -> Result<Vec<u8>, Fault> {
-        let value = find(schema)?;
-        check_content(&schema.name, value, limit, too_long)?;
-        Ok(encode_key_part(value).expect("the value has the type of a key attribute"))
-    };
-    let partition_key = part(
-        &table.partition_key,
-        MAX_PARTITION_KEY_BYTES,
-        // The missing space is AWS'.
-        "Size of hashkey has exceeded the maximum size limit of2048 bytes",
-    )?;
-    let sort_key = table.sort_key.as_ref().map(|schema| {
-        let too_long = "Aggregated size of all range keys has exceeded the size limit of 1024 bytes";
-        part(schema, MAX_SORT_KEY_BYTES, too_long)
-    });
-    Ok(item_key(table.id, &partition_key, &sort_key.transpose()?.unwrap_or_default()))
+    let part =
+        |schema: &KeyAttribute, check: fn(&str, &AttributeValue) -> Result<(), Fault>| -> Result<Vec<u8>, Fault> {
+            let value = find(schema)?;
+            check(&schema.name, value)?;
+            Ok(encode_key_part(value).expect("the value has the type of a key attribute"))
+        };
+    let partition_key = part(&table.partition_key, check_partition_key)?;
+    let sort_key = table.sort_key.as_ref().map(|schema| part(schema, check_sort_key)).transpose()?;
+    Ok(item_key(table.id, &partition_key, &sort_key.unwrap_or_default()))
 }
 
 /// Text and bytes in keys are neither empty nor too long. Numbers always fit.
@@ -95,6 +101,8 @@ mod tests {
             sort_key: Some(attribute("s", KeyType::Bytes)),
             billing: Billing::PayPerRequest,
             deletion_protection: false,
+            tags: std::collections::BTreeMap::new(),
+            time_to_live: None,
         }
     }
 

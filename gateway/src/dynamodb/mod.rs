@@ -8,31 +8,40 @@
 //! 3. [`items`] reads the request token by token ([`json`], [`attribute`]) and checks it: first what the API declares
 //!    of single fields ([`constraints`]), then the values, then what must hold between them and the table.
 //! 4. [`catalog`] answers the table's descriptor, from memory or from the store.
-//! 5. The item becomes a key and a record (`commands::dynamo`) and goes through [`Store`] to the leader of its key.
+//! 5. [`expressions`] become trees; with them the item, now a key and a record (`commands::dynamo`), goes through
+//!    [`Store`] to the leader of its key.
 //! 6. The outcome becomes JSON, or a [`fault::Fault`] the error that the SDK knows; `exchange` adds request id and
 //!    checksum.
 //!
 //! What is absent: there is no authentication yet (any signature or none is accepted, so listen on loopback); no
-//! expressions, indexes, streams, batches or transactions: asking for one is refused in a sentence, never ignored.
+//! indexes and no streams: asking for one is refused in a sentence, never ignored.
 //! `docs/dynamodb.md` lists every operation.
 
+mod alter_table;
 mod attribute;
+mod batch;
 mod capacity;
 mod catalog;
 mod constraints;
 mod create_table;
 mod exchange;
+mod expire;
+mod expressions;
 mod fault;
 mod items;
 mod json;
 mod key;
+mod legacy;
 mod operations;
+mod query;
 mod serve;
 mod store;
 mod tables;
+mod transact;
 
 #[cfg(test)]
 mod tests;
 
+pub use expire::run as expire;
 pub use serve::{Limits, serve};
-pub use store::{Call, Store, StoreError};
+pub use store::{Backend, Call, Store, StoreError};

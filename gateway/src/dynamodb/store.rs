@@ -1,6 +1,7 @@
 //! What the DynamoDB listener needs of the rest of the gateway: somebody who executes one operation.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use commands::Command;
@@ -8,7 +9,11 @@ use commands::dynamo::{Operation, Outcome};
 use keyspace::KeyRange;
 use thiserror::Error;
 
-use crate::router::{Router, RouterError};
+use crate::router::{Prepared, Router, RouterError};
+use crate::txn::{Part, Transactions, TxnError, Work};
+
+/// How long a request waits for the first word from placement.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One operation and the keys that it touches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +38,20 @@ impl Call {
     }
 }
 
-/// Executes operations; in a gateway the router.
+/// Executes operations; in a gateway [`Backend`]. Faults of DynamoDB's own rules are outcomes, not errors.
 pub trait Store: Send + Sync + 'static {
-    /// Executes one operation, at most once. Faults of DynamoDB's own rules are outcomes, not errors.
+    /// Executes one operation, at most once.
     fn call(&self, call: Call) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
+
+    /// Executes operations of which none depends on another, each at most once; one answer for each.
+    fn call_all(&self, calls: Vec<Call>) -> impl Future<Output = Vec<Result<Outcome, StoreError>>> + Send;
+
+    /// Executes operations on items at one moment, wherever their keys lie; one outcome for each. Writes take effect
+    /// all or, if one is refused, not at all.
+    fn transact(&self, calls: Vec<Call>) -> impl Future<Output = Result<Vec<Outcome>, StoreError>> + Send;
+
+    /// The parts of a range of encoded keys that single routes cover now, in key order.
+    fn parts_of(&self, range: &KeyRange) -> impl Future<Output = Result<Vec<KeyRange>, StoreError>> + Send;
 }
 
 /// Why an operation has no outcome.
@@ -65,12 +80,62 @@ pub enum StoreError {
     Internal(String),
 }
 
-impl Store for Router {
+/// The store of a gateway.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    router: Router,
+    transactions: Transactions,
+}
+
+impl Backend {
+    /// Over the groups that `router` knows.
+    pub fn new(router: Router) -> Self {
+        Self { transactions: Transactions::new(router.clone()), router }
+    }
+}
+
+impl Store for Backend {
     async fn call(&self, call: Call) -> Result<Outcome, StoreError> {
-        let outcomes = Router::call(self, vec![Command::Dynamo(call.operation)], call.units, call.intervals).await?;
-        match <[_; 1]>::try_from(outcomes) {
-            Ok([commands::Outcome::Dynamo(outcome)]) => Ok(outcome),
-            other => Err(StoreError::Internal(format!("one DynamoDB outcome was expected, not {other:?}"))),
+        let outcomes = self.router.call(vec![Command::Dynamo(call.operation)], call.units, call.intervals).await?;
+        single(outcomes)
+    }
+
+    async fn call_all(&self, calls: Vec<Call>) -> Vec<Result<Outcome, StoreError>> {
+        let prepare = |call: Call| Prepared::many(vec![Command::Dynamo(call.operation)], call.units, call.intervals);
+        let answers = self.router.submit(0, calls.into_iter().map(prepare).collect()).await;
+        answers.into_iter().map(|answer| single(answer?)).collect()
+    }
+
+    async fn transact(&self, calls: Vec<Call>) -> Result<Vec<Outcome>, StoreError> {
+        let part = |call: Call| Part { command: Command::Dynamo(call.operation), units: call.units };
+        let writes = calls.iter().any(|call| call.operation.writes());
+        let work = Work::new(calls.into_iter().map(part).collect(), Vec::new());
+        let work = if writes { work.all_or_none() } else { work };
+        self.transactions.run(0, work).await?.into_iter().map(|outcome| single(vec![outcome])).collect()
+    }
+
+    async fn parts_of(&self, range: &KeyRange) -> Result<Vec<KeyRange>, StoreError> {
+        // Without routes there are no parts, which is not the same as no items.
+        let ready = tokio::time::timeout(READY_TIMEOUT, self.router.wait_ready()).await;
+        ready.map_err(|_| StoreError::Unavailable)?;
+        Ok(self.router.parts_of(range))
+    }
+}
+
+fn single(outcomes: Vec<commands::Outcome>) -> Result<Outcome, StoreError> {
+    match <[_; 1]>::try_from(outcomes) {
+        Ok([commands::Outcome::Dynamo(outcome)]) => Ok(outcome),
+        other => Err(StoreError::Internal(format!("one DynamoDB outcome was expected, not {other:?}"))),
+    }
+}
+
+impl From<TxnError> for StoreError {
+    fn from(error: TxnError) -> Self {
+        match error {
+            TxnError::Router(error) => error.into(),
+            TxnError::Conflict => StoreError::Unavailable,
+            TxnError::TooManyKeys { .. } | TxnError::TooLarge { .. } => StoreError::Rejected(error.to_string()),
+            TxnError::DatabaseTooLarge | TxnError::Mixed => StoreError::Internal(error.to_string()),
         }
     }
 }
@@ -85,7 +150,7 @@ impl From<RouterError> for StoreError {
             RouterError::OutcomeUnknown => StoreError::OutcomeUnknown,
             RouterError::DiskFull => StoreError::DiskFull,
             RouterError::Rejected(reason) => StoreError::Rejected(reason),
-            RouterError::SnapshotTooOld | RouterError::Ended | RouterError::Protocol(_) => {
+            RouterError::SnapshotTooOld | RouterError::Ended | RouterError::StillWaits | RouterError::Protocol(_) => {
                 StoreError::Internal(error.to_string())
             }
         }

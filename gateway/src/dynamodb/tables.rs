@@ -1,4 +1,4 @@
-//! CreateTable, DescribeTable, ListTables and DeleteTable, without indexes, streams and tags.
+//! CreateTable, DescribeTable, ListTables and DeleteTable, without indexes and streams.
 //!
 //! A table is ready when CreateTable answers: its status is ACTIVE at once, and waiters are content. Capacity is
 //! reported as it was asked for and limits nothing.
@@ -34,6 +34,8 @@ pub(super) async fn create<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) 
         sort_key: request.sort_key,
         billing: request.billing,
         deletion_protection: request.deletion_protection,
+        tags: request.tags,
+        time_to_live: None,
         name: name.clone(),
     };
     let units = [layout::table_descriptor(&name), Key::System(SystemKey::TableSequence).encode()];
@@ -101,11 +103,14 @@ pub(super) async fn list<S: Store>(store: &S, body: &[u8]) -> Result<String, Fau
 }
 
 /// Regions and accounts mean nothing here; ARNs have the shape that tools take apart.
+pub(super) const ARN_PREFIX: &str = "arn:aws:dynamodb:elastickv:000000000000:table/";
+
 fn arn(table_name: &str) -> String {
-    format!("arn:aws:dynamodb:elastickv:000000000000:table/{table_name}")
+    format!("{ARN_PREFIX}{table_name}")
 }
 
-fn read_table_name(body: &[u8]) -> Result<String, Fault> {
+/// Reads a request that names a table and nothing else.
+pub(super) fn read_table_name(body: &[u8]) -> Result<String, Fault> {
     let mut name = None;
     Reader::document(body, |reader, field| {
         match field {
@@ -132,7 +137,7 @@ fn reply(member: &str, description: impl FnOnce(&mut JsonObjectWriter<'_>)) -> S
 }
 
 /// Everything that is known of a table in service.
-fn write_active(object: &mut JsonObjectWriter<'_>, table: &Table) {
+pub(super) fn write_active(object: &mut JsonObjectWriter<'_>, table: &Table) {
     write_identity(object, table, "ACTIVE");
     // Milliseconds since 1970 are exact in a float for the next 280,000 years.
     object.key("CreationDateTime").number(Number::Float(table.created_ms as f64 / 1000.0));

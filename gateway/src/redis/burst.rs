@@ -18,9 +18,11 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use commands::redis::sort::reads_beyond;
 use commands::redis::{Invocation, RedisError, Spec, Value, units, writes};
 use commands::{Command, Outcome};
 
+use super::ledger::Ledger;
 use super::refusal;
 use crate::router::{Answer, Completion, Prepared, Router, RouterError};
 
@@ -63,6 +65,7 @@ pub(super) struct Burst {
     units: Vec<u64>,
     /// Bytes of the arguments for leaders.
     bytes: usize,
+    pub(super) ledger: Ledger,
 }
 
 impl Burst {
@@ -71,7 +74,7 @@ impl Burst {
         self.replies.push(Reply::Ready(value));
     }
 
-    /// A command on named keys. It comes back if they lie in several groups.
+    /// A command on named keys. It comes back if they lie in several groups, or are not all that it reads.
     pub(super) fn route(
         &mut self,
         spec: &'static Spec,
@@ -79,6 +82,9 @@ impl Burst {
         hashing: &RandomState,
         router: &Router,
     ) -> Result<(), Invocation> {
+        if reads_beyond(&invocation) {
+            return Err(invocation);
+        }
         match units(spec, &invocation) {
             Ok(units) if !units.is_empty() => {
                 let first = self.units.len();
@@ -121,10 +127,19 @@ impl Burst {
 
     /// Hands the commands in, in order.
     pub(super) fn hand_in(self, router: &Router, connection: u64) -> SentBurst {
-        let Burst { replies, keyed, several, units, bytes } = self;
+        let Burst { replies, keyed, several, units, bytes, ledger } = self;
         let started = Instant::now();
         if keyed.is_empty() {
-            return SentBurst { replies, several, units, bytes, started, completion: None, answers: Vec::new() };
+            return SentBurst {
+                replies,
+                several,
+                units,
+                bytes,
+                ledger,
+                started,
+                completion: None,
+                answers: Vec::new(),
+            };
         }
         let mixed = keyed.iter().any(|command| command.writes) && keyed.iter().any(|command| !command.writes);
         let mut written: Vec<u64> = Vec::new();
@@ -141,7 +156,7 @@ impl Burst {
         };
         let requests = keyed.into_iter().map(prepare).collect();
         let completion = Some(router.submit(connection, requests));
-        SentBurst { replies, several, units, bytes, started, completion, answers: Vec::new() }
+        SentBurst { replies, several, units, bytes, ledger, started, completion, answers: Vec::new() }
     }
 }
 
@@ -152,6 +167,7 @@ pub(super) struct SentBurst {
     several: Vec<Several>,
     pub(super) units: Vec<u64>,
     pub(super) bytes: usize,
+    pub(super) ledger: Ledger,
     pub(super) started: Instant,
     /// `None` once all answers are there.
     completion: Option<Completion>,
@@ -298,7 +314,16 @@ mod tests {
             answers.push(if *apart { Err(RouterError::CrossGroup) } else { done });
         }
         let replies = commands.iter().map(|_| Reply::Routed).collect();
-        SentBurst { replies, several, units, bytes: 0, started: Instant::now(), completion: None, answers }
+        SentBurst {
+            replies,
+            several,
+            units,
+            bytes: 0,
+            ledger: Ledger::default(),
+            started: Instant::now(),
+            completion: None,
+            answers,
+        }
     }
 
     #[test]

@@ -1,14 +1,19 @@
-//! Who is connected: what CLIENT LIST shows, and how sessions hear that the gateway leaves.
+//! Who is connected: what CLIENT LIST shows, whom CLIENT KILL and CLIENT UNBLOCK mean, and how sessions hear that the
+//! gateway leaves.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use commands::redis::acl::DEFAULT_USER;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use super::mailbox::Mailbox;
+use super::pubsub::Subscriptions;
 
 /// One connection, as others see it. The session keeps it current.
 #[derive(Debug)]
@@ -23,16 +28,55 @@ pub(super) struct Client {
     pub(super) protocol: AtomicU8,
     /// Commands queued behind MULTI; -1: none was said.
     pub(super) queued: AtomicI32,
+    /// Bytes of their arguments.
+    pub(super) queued_bytes: AtomicUsize,
     /// Watched keys.
     pub(super) watched: AtomicU32,
+    /// Bytes of the request that is being answered, as it came and of its arguments alone; 0 in between.
+    pub(super) request_bytes: AtomicUsize,
+    pub(super) argument_bytes: AtomicUsize,
+    /// File descriptor; -1: none.
+    pub(super) descriptor: AtomicI32,
+    /// MONITOR was said.
+    pub(super) is_monitor: AtomicBool,
+    /// CLIENT NO-EVICT ON was said.
+    pub(super) is_exempt: AtomicBool,
+    /// It waits for the end of CLIENT PAUSE.
+    is_paused: AtomicBool,
     pub(super) names: Mutex<Names>,
+    /// What it is sent without having asked.
+    pub(super) mailbox: Mailbox,
+    /// Channels that it listens to.
+    pub(super) subscriptions: Mutex<Subscriptions>,
+    blocked: Mutex<Blocked>,
+    unblocked: Notify,
     leaving: AtomicBool,
     kicked: Notify,
+}
+
+/// Whether a client waits for data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Blocked {
+    #[default]
+    No,
+    Waits,
+    Freed(Unblocked),
+}
+
+/// How a client that waits for data is freed before there is any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unblocked {
+    /// As if its time were over.
+    Timeout,
+    /// With an error.
+    Error,
 }
 
 /// What a client has said about itself.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
+    /// Of whom it is the connection, with the id of that user; `None`: of the default user.
+    pub(super) user: Option<(Bytes, u64)>,
     /// CLIENT SETNAME.
     pub(super) name: String,
     /// CLIENT SETINFO LIB-NAME.
@@ -43,7 +87,47 @@ pub(super) struct Names {
     pub(super) last_command: &'static str,
 }
 
+/// Kinds of clients in CLIENT LIST and CLIENT KILL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Normal,
+    PubSub,
+    /// Master or replica: a connection that is never made to a gateway.
+    Replication,
+}
+
+impl Kind {
+    pub(super) fn parse(word: &[u8]) -> Option<Self> {
+        match word.to_ascii_lowercase().as_slice() {
+            b"normal" => Some(Kind::Normal),
+            b"pubsub" => Some(Kind::PubSub),
+            b"master" | b"replica" | b"slave" => Some(Kind::Replication),
+            _ => None,
+        }
+    }
+}
+
 impl Client {
+    /// Whether its user has this name.
+    pub(super) fn is_of(&self, user: &[u8]) -> bool {
+        self.names.lock().user.as_ref().map_or(DEFAULT_USER.as_bytes(), |(name, _)| name) == user
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        if self.subscriptions.lock().any() { Kind::PubSub } else { Kind::Normal }
+    }
+
+    /// It waits for the end of CLIENT PAUSE until the guard is dropped.
+    pub(super) fn pause(self: &Arc<Self>) -> PausedGuard {
+        self.is_paused.store(true, Ordering::Relaxed);
+        PausedGuard { client: self.clone() }
+    }
+
+    /// Whether it waits, for whatever it is.
+    fn waits(&self) -> bool {
+        self.is_paused.load(Ordering::Relaxed) || self.is_blocked()
+    }
+
     /// A burst of requests has arrived, ending with this command.
     pub(super) fn note_request(&self, last_command: &'static str, now: Instant) {
         let since = now.saturating_duration_since(self.connected).as_millis() as u64;
@@ -51,38 +135,124 @@ impl Client {
         self.names.lock().last_command = last_command;
     }
 
+    /// The client waits for data until the guard is dropped.
+    pub(super) fn block(self: &Arc<Self>) -> BlockedGuard {
+        *self.blocked.lock() = Blocked::Waits;
+        BlockedGuard { client: self.clone() }
+    }
+
+    /// Whether it waits for data.
+    pub(super) fn is_blocked(&self) -> bool {
+        *self.blocked.lock() == Blocked::Waits
+    }
+
+    /// Frees the client if it waits for data; whether it did.
+    pub(super) fn unblock(&self, how: Unblocked) -> bool {
+        let mut blocked = self.blocked.lock();
+        let waits = *blocked == Blocked::Waits;
+        if waits {
+            *blocked = Blocked::Freed(how);
+            self.unblocked.notify_one();
+        }
+        waits
+    }
+
+    /// Returns when somebody frees the client.
+    pub(super) async fn unblocked(&self) -> Unblocked {
+        loop {
+            if let Blocked::Freed(how) = *self.blocked.lock() {
+                return how;
+            }
+            self.unblocked.notified().await;
+        }
+    }
+
     /// Returns when the gateway wants the connection closed.
     pub(super) async fn told_to_leave(&self) {
-        while !self.leaving.load(Ordering::Acquire) {
-            self.kicked.notified().await;
+        loop {
+            let kicked = self.kicked.notified();
+            tokio::pin!(kicked);
+            // From here on no kick is missed.
+            kicked.as_mut().enable();
+            if self.leaving.load(Ordering::Acquire) {
+                return;
+            }
+            kicked.await;
         }
     }
 
     fn tell_to_leave(&self) {
         self.leaving.store(true, Ordering::Release);
-        // One permit is kept if the session is not waiting just now.
-        self.kicked.notify_one();
+        self.kicked.notify_waiters();
     }
 
-    /// One line of CLIENT LIST: the fields of Redis that mean something here.
+    /// The letters of CLIENT LIST.
+    fn flags(&self) -> String {
+        let flags = [
+            ('O', self.is_monitor.load(Ordering::Relaxed)),
+            ('P', self.kind() == Kind::PubSub),
+            ('b', self.waits()),
+            ('x', self.queued.load(Ordering::Relaxed) >= 0),
+            ('c', self.leaving.load(Ordering::Relaxed)),
+            ('e', self.is_exempt.load(Ordering::Relaxed)),
+        ];
+        let flags: String = flags.into_iter().filter(|(_, set)| *set).map(|(letter, _)| letter).collect();
+        if flags.is_empty() { "N".to_owned() } else { flags }
+    }
+
+    /// One line of CLIENT LIST. Sizes of buffers that a connection here does not have are 0.
     pub(super) fn describe(&self, now: Instant) -> String {
         let age = now.saturating_duration_since(self.connected);
         let idle = age.saturating_sub(Duration::from_millis(self.last_request_ms.load(Ordering::Relaxed)));
-        let Names { name, library, library_version, last_command } = self.names.lock().clone();
-        let queued = self.queued.load(Ordering::Relaxed);
-        let flags = if queued < 0 { "N" } else { "x" };
+        let Names { user, name, library, library_version, last_command } = self.names.lock().clone();
+        let user = user.map_or_else(|| DEFAULT_USER.into(), |(name, _)| String::from_utf8_lossy(&name).into_owned());
+        let (sub, psub, ssub) = self.subscriptions.lock().counts();
+        let (deliveries, delivery_bytes) = self.mailbox.waiting();
+        let [request, arguments, queued] =
+            [&self.request_bytes, &self.argument_bytes, &self.queued_bytes].map(|bytes| bytes.load(Ordering::Relaxed));
         format!(
-            "id={} addr={} laddr={} name={name} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 \
-             multi={queued} watch={} cmd={last_command} user=default resp={} lib-name={library} lib-ver={library_version}\n",
+            "id={} addr={} laddr={} fd={} name={name} age={} idle={} flags={} db={} sub={sub} psub={psub} ssub={ssub} multi={} \
+             qbuf={request} qbuf-free=0 argv-mem={arguments} multi-mem={queued} rbs=0 rbp=0 obl=0 oll={deliveries} \
+             omem={delivery_bytes} tot-mem={} events=r cmd={} user={user} redir=-1 resp={} watch={} \
+             lib-name={library} lib-ver={library_version}\n",
             self.id,
             self.address,
             self.local_address,
+            self.descriptor.load(Ordering::Relaxed),
             age.as_secs(),
             idle.as_secs(),
+            self.flags(),
             self.database.load(Ordering::Relaxed),
-            self.watched.load(Ordering::Relaxed),
+            self.queued.load(Ordering::Relaxed),
+            request + arguments + queued + delivery_bytes,
+            if last_command.is_empty() { "NULL" } else { last_command },
             self.protocol.load(Ordering::Relaxed),
+            self.watched.load(Ordering::Relaxed),
         )
+    }
+}
+
+/// See [`Client::block`].
+#[derive(Debug)]
+pub(super) struct BlockedGuard {
+    client: Arc<Client>,
+}
+
+impl Drop for BlockedGuard {
+    fn drop(&mut self) {
+        *self.client.blocked.lock() = Blocked::No;
+    }
+}
+
+/// A client waits for the end of CLIENT PAUSE.
+#[derive(Debug)]
+pub(super) struct PausedGuard {
+    client: Arc<Client>,
+}
+
+impl Drop for PausedGuard {
+    fn drop(&mut self) {
+        self.client.is_paused.store(false, Ordering::Relaxed);
     }
 }
 
@@ -116,8 +286,19 @@ impl Clients {
             database: AtomicU8::new(0),
             protocol: AtomicU8::new(2),
             queued: AtomicI32::new(-1),
+            queued_bytes: AtomicUsize::new(0),
             watched: AtomicU32::new(0),
+            request_bytes: AtomicUsize::new(0),
+            argument_bytes: AtomicUsize::new(0),
+            descriptor: AtomicI32::new(-1),
+            is_monitor: AtomicBool::new(false),
+            is_exempt: AtomicBool::new(false),
+            is_paused: AtomicBool::new(false),
             names: Mutex::new(Names::default()),
+            mailbox: Mailbox::default(),
+            subscriptions: Mutex::default(),
+            blocked: Mutex::default(),
+            unblocked: Notify::new(),
             leaving: AtomicBool::new(table.leaving),
             kicked: Notify::new(),
         });
@@ -133,22 +314,24 @@ impl Clients {
         self.table.lock().by_id.len()
     }
 
-    /// CLIENT LIST; `ids`: only these.
-    pub(super) fn list(&self, ids: Option<&[u64]>) -> String {
-        let clients: Vec<Arc<Client>> = {
-            let table = self.table.lock();
-            match ids {
-                None => table.by_id.values().cloned().collect(),
-                Some(ids) => ids.iter().filter_map(|id| table.by_id.get(id).cloned()).collect(),
-            }
-        };
+    /// Those that wait: in a blocking command or for the end of CLIENT PAUSE.
+    pub(super) fn count_waiting(&self) -> usize {
+        self.table.lock().by_id.values().filter(|client| client.waits()).count()
+    }
+
+    pub(super) fn find(&self, id: u64) -> Option<Arc<Client>> {
+        self.table.lock().by_id.get(&id).cloned()
+    }
+
+    /// All of them, in the order in which they came.
+    pub(super) fn all(&self) -> Vec<Arc<Client>> {
+        self.table.lock().by_id.values().cloned().collect()
+    }
+
+    /// CLIENT LIST of these.
+    pub(super) fn list<'a>(clients: impl IntoIterator<Item = &'a Arc<Client>>) -> String {
         let now = Instant::now();
-        let mut list = String::new();
-        for client in clients {
-            // Writing to a string cannot fail.
-            let _ = list.write_str(&client.describe(now));
-        }
-        list
+        clients.into_iter().map(|client| client.describe(now)).collect()
     }
 
     /// Tells every session, and those that are still to come, to finish.
@@ -172,10 +355,27 @@ mod tests {
         let second = clients.add(address, address, 2).unwrap();
         assert!(clients.add(address, address, 2).is_none());
         second.names.lock().name = "worker".into();
-        assert!(clients.list(None).contains("name=worker"));
-        assert_eq!(clients.list(Some(&[second.id, 99])).lines().count(), 1);
+        assert!(Clients::list(&clients.all()).contains(" name=worker "));
+        assert_eq!(Clients::list(clients.find(second.id).iter()).lines().count(), 1);
+        assert!(clients.find(99).is_none());
         clients.remove(first.id);
-        assert_eq!((clients.count(), clients.list(None).lines().count()), (1, 1));
+        assert_eq!((clients.count(), Clients::list(&clients.all()).lines().count()), (1, 1));
+    }
+
+    #[test]
+    fn only_a_client_that_waits_for_data_is_unblocked() {
+        let clients = Clients::default();
+        let address: SocketAddr = "127.0.0.1:7".parse().unwrap();
+        let client = clients.add(address, address, 2).unwrap();
+        assert!(!client.unblock(Unblocked::Timeout));
+        let paused = client.pause();
+        assert!(!client.unblock(Unblocked::Timeout) && clients.count_waiting() == 1);
+        drop(paused);
+        let blocked = client.block();
+        assert!(client.describe(Instant::now()).contains(" flags=b "));
+        assert!(client.unblock(Unblocked::Error) && !client.unblock(Unblocked::Timeout));
+        drop(blocked);
+        assert_eq!(clients.count_waiting(), 0);
     }
 
     #[tokio::test]

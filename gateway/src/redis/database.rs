@@ -14,7 +14,7 @@ use commands::redis::cursor::{merge_slot, random_position, to_cursor};
 use commands::redis::database::{DatabaseRequest, parse};
 use commands::redis::{Invocation, ScanPosition, Span, SpanOutcome, SpanPart, Value};
 use commands::{Command, Outcome};
-use keyspace::slot::SLOTS;
+use keyspace::slot::{SLOTS, slot_of};
 use keyspace::{KeyRange, layout};
 
 use super::refusal;
@@ -66,7 +66,10 @@ pub(super) fn span_part(request: &DatabaseRequest) -> Option<SpanPart> {
         DatabaseRequest::Keys { pattern } => Some(scan_all(ScanPosition::default(), pattern)),
         DatabaseRequest::Size => Some(SpanPart::Count { resume: None, limit: STEP_KEYS }),
         DatabaseRequest::Flush { all_databases } => Some(SpanPart::Flush { all_databases: *all_databases }),
-        DatabaseRequest::Scan { .. } | DatabaseRequest::RandomKey => None,
+        DatabaseRequest::Scan { .. }
+        | DatabaseRequest::RandomKey
+        | DatabaseRequest::SlotSize { .. }
+        | DatabaseRequest::SlotKeys { .. } => None,
     }
 }
 
@@ -113,6 +116,8 @@ pub(super) async fn run(
             };
         }
         DatabaseRequest::RandomKey => over.random_key().await,
+        DatabaseRequest::SlotSize { slot } => over.slot_size(slot).await,
+        DatabaseRequest::SlotKeys { slot, count } => over.slot_keys(slot, count).await,
     };
     answered.unwrap_or_else(Value::from)
 }
@@ -188,6 +193,45 @@ impl Database<'_> {
         }
         let cursor = Value::Bulk(to_cursor(next).to_string().into());
         Ok(Value::Array(vec![cursor, Value::Array(keys.into_iter().map(Value::Bulk).collect())]))
+    }
+
+    async fn slot_size(&self, slot: u16) -> Result<Value, Failure> {
+        let mut size = 0;
+        self.slot(slot, |keys| {
+            size += keys.len();
+            Ok(true)
+        })
+        .await?;
+        Ok(Value::Integer(i64::try_from(size).unwrap_or(i64::MAX)))
+    }
+
+    async fn slot_keys(&self, slot: u16, count: usize) -> Result<Value, Failure> {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        if count > 0 {
+            self.slot(slot, |keys| {
+                bytes += keys.iter().map(Bytes::len).sum::<usize>();
+                found.extend(keys.into_iter().take(count - found.len()).map(Value::Bulk));
+                if bytes > MAX_KEYS_BYTES { Err(Failure::TooManyKeys) } else { Ok(found.len() < count) }
+            })
+            .await?;
+        }
+        Ok(Value::Array(found))
+    }
+
+    /// All keys of a slot, page by page, while `take` wants more.
+    async fn slot(&self, slot: u16, mut take: impl FnMut(Vec<Bytes>) -> Result<bool, Failure>) -> Result<(), Failure> {
+        let page = Page { count: STEP_KEYS, pattern: None, type_name: None };
+        let mut next = Some(ScanPosition { slot, above_hash: None });
+        while let Some(position) = next.filter(|position| position.slot == slot) {
+            let (mut keys, behind, _) = self.scan_from(position, &page).await?;
+            // A page goes on into the slots behind.
+            keys.retain(|key| slot_of(key) == slot);
+            if !take(keys)? {
+                break;
+            }
+            next = behind;
+        }
+        Ok(())
     }
 
     async fn random_key(&self) -> Result<Value, Failure> {

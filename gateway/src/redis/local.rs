@@ -1,31 +1,48 @@
 //! Commands that concern the connection or the server: answered here, without asking anybody.
 //!
-//! Sentences are those of Redis 7.0.
+//! `client` has CLIENT, `server` what is asked of a server. Sentences are those of Redis 7.0.
+
+mod client;
+mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use commands::redis::glob::Pattern;
+use commands::redis::acl::DEFAULT_USER;
+use commands::redis::blocking::wanted_replicas;
 use commands::redis::{GatewayCommand, RedisError, Value, describe, parse_database};
-use keyspace::layout::REDIS_DATABASES;
 
+use super::access::{Context, Identity};
 use super::clients::Client;
+use super::ledger::Replies;
 use super::reply::Protocol;
-use super::{Shared, info};
+use super::{Shared, cluster, info};
 
 /// What a connection has set up.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) database: u8,
     pub(super) protocol: Protocol,
+    /// CLIENT REPLY
+    pub(super) replies: Replies,
+    /// It has killed itself: the connection ends behind this answer.
+    pub(super) ends: bool,
     pub(super) client: Arc<Client>,
+    pub(super) identity: Identity,
 }
 
 impl Settings {
     pub(super) fn new(client: Arc<Client>) -> Self {
-        Self { database: 0, protocol: Protocol::default(), client }
+        Self {
+            database: 0,
+            protocol: Protocol::default(),
+            replies: Replies::default(),
+            ends: false,
+            client,
+            identity: Identity::default(),
+        }
     }
 
     fn choose(&mut self, database: u8) {
@@ -41,32 +58,31 @@ impl Settings {
 
 /// Answers one command; the table has checked the number of arguments.
 pub(super) fn answer(command: GatewayCommand, args: &[Bytes], settings: &mut Settings, shared: &Shared) -> Value {
-    let client = settings.client.clone();
     match command {
-        GatewayCommand::ClientGetName => {
-            let name = client.names.lock().name.clone();
-            if name.is_empty() { Value::Null } else { Value::Bulk(name.into()) }
-        }
-        GatewayCommand::ClientId => Value::Integer(client.id as i64),
-        GatewayCommand::ClientInfo => text(client.describe(Instant::now())),
-        GatewayCommand::ClientList => list_clients(&args[2..], shared),
-        GatewayCommand::ClientNoEvict => match () {
-            () if is(&args[2], "on") || is(&args[2], "off") => Value::OK,
-            () => RedisError::Syntax.into(),
-        },
-        GatewayCommand::ClientSetInfo => set_info(&args[2], &args[3], &client),
-        GatewayCommand::ClientSetName => match printable(&args[2]) {
-            Some(name) => {
-                client.names.lock().name = name;
-                Value::OK
-            }
-            None => error("ERR Client names cannot contain spaces, newlines or special characters."),
-        },
-        GatewayCommand::ConfigGet => Value::Map(configuration(&args[2..], shared)),
+        // Users are asked of the registry: see `access`.
+        GatewayCommand::Acl(_) => RedisError::Misplaced { command: "acl" }.into(),
+        GatewayCommand::Auth => authenticate(args, settings, shared),
+        GatewayCommand::Client(command) => client::answer(command, args, settings, shared),
+        GatewayCommand::Cluster(command) => cluster::answer(command, args, &settings.client, shared),
+        GatewayCommand::Config(command) => server::config(command, args, shared),
         GatewayCommand::Describe => describe::answer(args),
         GatewayCommand::Echo => Value::Bulk(args[1].clone()),
-        GatewayCommand::Hello => hello(&args[1..], settings),
+        GatewayCommand::Hello => hello(args, settings, shared),
         GatewayCommand::Info => text(info::render(&args[1..], shared)),
+        GatewayCommand::LastSave => server::last_save(),
+        GatewayCommand::Latency(command) => server::latency(command, args, shared),
+        GatewayCommand::Lolwut => server::lolwut(),
+        GatewayCommand::Memory(command) => server::memory(command, shared),
+        GatewayCommand::ModuleList => Value::Array(Vec::new()),
+        GatewayCommand::Monitor => {
+            shared.monitors.add(&settings.client);
+            Value::OK
+        }
+        // A subscriber of RESP2 could not tell a plain reply from a message.
+        GatewayCommand::Ping if settings.protocol == Protocol::Resp2 && settings.client.subscriptions.lock().any() => {
+            let message = args.get(1).cloned().unwrap_or_default();
+            Value::Array(vec![Value::bulk("pong"), Value::Bulk(message)])
+        }
         GatewayCommand::Ping => match args {
             [_] => Value::Simple("PONG".into()),
             [_, message] => Value::Bulk(message.clone()),
@@ -74,40 +90,52 @@ pub(super) fn answer(command: GatewayCommand, args: &[Bytes], settings: &mut Set
         },
         // The session closes the connection behind it.
         GatewayCommand::Quit => Value::OK,
-        GatewayCommand::Reset => reset(settings),
+        GatewayCommand::Refused(why) => error(why),
+        GatewayCommand::Reset => reset(settings, shared),
+        GatewayCommand::Role => server::role(),
         GatewayCommand::Select => select(&args[1], settings),
+        GatewayCommand::Slowlog(command) => server::slowlog(command, args, shared),
         GatewayCommand::Time => {
             // A clock before 1970 is as good as none.
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let part = |number: String| Value::Bulk(number.into());
             Value::Array(vec![part(now.as_secs().to_string()), part(now.subsec_micros().to_string())])
         }
+        // In a transaction; elsewhere the session waits.
+        GatewayCommand::Wait => match wanted_replicas(args) {
+            Ok(_) => Value::Integer(shared.router.certain_replicas()),
+            Err(error) => error.into(),
+        },
     }
 }
 
-/// AUTH is not in the table: there is no password to give. This is what Redis says then.
-pub(super) fn authenticate(args: &[Bytes]) -> Value {
+/// AUTH, when it is its turn.
+fn authenticate(args: &[Bytes], settings: &mut Settings, shared: &Shared) -> Value {
+    let name = Bytes::from_static(DEFAULT_USER.as_bytes());
     match args {
-        [_, _] => error(
+        [_, _] if shared.access.default_takes_any_password() => error(
             "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
              configuration is correct?",
         ),
-        [_, user, _] => authenticate_user(user),
-        [_] => RedisError::WrongArity { command: "auth" }.into(),
+        [command, password] => log_in([command, &name, password], settings, shared),
+        [command, name, password] => log_in([command, name, password], settings, shared),
         _ => RedisError::Syntax.into(),
     }
 }
 
-/// The default user has no password and takes any; there are no other users.
-fn authenticate_user(user: &Bytes) -> Value {
-    if &user[..] == b"default" {
-        Value::OK
-    } else {
-        error("WRONGPASS invalid username-password pair or user is disabled.")
+/// Makes the connection that of a user: what asks for it, the name and the password.
+fn log_in(wanted: [&Bytes; 3], settings: &mut Settings, shared: &Shared) -> Value {
+    let in_multi = settings.client.queued.load(Ordering::Relaxed) >= 0;
+    let context = if in_multi { Context::Multi } else { Context::TopLevel };
+    let Settings { client, identity, .. } = settings;
+    match shared.access.log_in(identity, wanted, context, client, &shared.parameters) {
+        true => Value::OK,
+        false => error("WRONGPASS invalid username-password pair or user is disabled."),
     }
 }
 
-fn hello(options: &[Bytes], settings: &mut Settings) -> Value {
+fn hello(args: &[Bytes], settings: &mut Settings, shared: &Shared) -> Value {
+    let options = &args[1..];
     let mut protocol = settings.protocol;
     let mut rest = options;
     if let [version, behind @ ..] = options {
@@ -122,10 +150,12 @@ fn hello(options: &[Bytes], settings: &mut Settings) -> Value {
     let mut name = None;
     while let [option, behind @ ..] = rest {
         rest = match behind {
-            [user, _, behind @ ..] if is(option, "auth") => match authenticate_user(user) {
-                Value::Error(refused) => return Value::Error(refused),
-                _ => behind,
-            },
+            [user, password, behind @ ..] if is(option, "auth") => {
+                match log_in([&args[0], user, password], settings, shared) {
+                    Value::Error(refused) => return Value::Error(refused),
+                    _ => behind,
+                }
+            }
             [wanted, behind @ ..] if is(option, "setname") => match printable(wanted) {
                 Some(wanted) => {
                     name = Some(wanted);
@@ -135,6 +165,12 @@ fn hello(options: &[Bytes], settings: &mut Settings) -> Value {
             },
             _ => return Value::Error(format!("ERR Syntax error in HELLO option '{}'", lossy(option))),
         };
+    }
+    if !settings.identity.is_authenticated() {
+        return error(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> \
+             option can be used to authenticate the client and select the RESP protocol version at the same time",
+        );
     }
     settings.speak(protocol);
     if let Some(name) = name {
@@ -163,75 +199,16 @@ fn select(index: &Bytes, settings: &mut Settings) -> Value {
 }
 
 /// As the connection was when it was opened. The session forgets its transaction.
-fn reset(settings: &mut Settings) -> Value {
+fn reset(settings: &mut Settings, shared: &Shared) -> Value {
     settings.choose(0);
     settings.speak(Protocol::default());
+    settings.replies = Replies::default();
+    settings.client.is_exempt.store(false, Ordering::Relaxed);
+    shared.monitors.remove(&settings.client);
     settings.client.names.lock().name.clear();
+    let Settings { client, identity, .. } = settings;
+    identity.forget(client);
     Value::simple("RESET")
-}
-
-fn list_clients(filter: &[Bytes], shared: &Shared) -> Value {
-    match filter {
-        [] => text(shared.clients.list(None)),
-        [option, kind] if is(option, "type") => match () {
-            () if is(kind, "normal") => text(shared.clients.list(None)),
-            // Connections of these kinds do not exist here.
-            () if is(kind, "master") || is(kind, "replica") || is(kind, "slave") || is(kind, "pubsub") => {
-                text(String::new())
-            }
-            () => Value::Error(format!("ERR Unknown client type '{}'", lossy(kind))),
-        },
-        [option, ids @ ..] if is(option, "id") && !ids.is_empty() => {
-            let id = |id: &Bytes| std::str::from_utf8(id).ok()?.parse::<u64>().ok().filter(|id| *id > 0);
-            match ids.iter().map(id).collect::<Option<Vec<u64>>>() {
-                Some(ids) => text(shared.clients.list(Some(&ids))),
-                None => error("ERR Invalid client ID"),
-            }
-        }
-        _ => RedisError::Syntax.into(),
-    }
-}
-
-fn set_info(attribute: &Bytes, value: &Bytes, client: &Client) -> Value {
-    let is_name = is(attribute, "lib-name");
-    if !is_name && !is(attribute, "lib-ver") {
-        return Value::Error(format!("ERR Unrecognized option '{}'", lossy(attribute)));
-    }
-    let Some(value) = printable(value) else {
-        let attribute = if is_name { "lib-name" } else { "lib-ver" };
-        return Value::Error(format!("ERR {attribute} cannot contain spaces, newlines or special characters."));
-    };
-    let mut names = client.names.lock();
-    if is_name {
-        names.library = value;
-    } else {
-        names.library_version = value;
-    }
-    Value::OK
-}
-
-/// The settings that clients ask for, as far as they mean something here.
-fn configuration(patterns: &[Bytes], shared: &Shared) -> Vec<(Value, Value)> {
-    let known: [(&str, String); 13] = [
-        // Every acknowledged write is on the disks of a majority.
-        ("appendfsync", "always".to_owned()),
-        ("appendonly", "yes".to_owned()),
-        ("cluster-enabled", "no".to_owned()),
-        ("databases", REDIS_DATABASES.to_string()),
-        ("maxclients", shared.limits.max_connections.to_string()),
-        ("maxmemory", "0".to_owned()),
-        ("maxmemory-policy", "noeviction".to_owned()),
-        ("port", shared.address.port().to_string()),
-        ("proto-max-bulk-len", commands::redis::error::MAX_VALUE_BYTES.to_string()),
-        ("requirepass", String::new()),
-        ("save", String::new()),
-        ("tcp-keepalive", "0".to_owned()),
-        ("timeout", "0".to_owned()),
-    ];
-    let patterns: Vec<Pattern> = patterns.iter().map(|pattern| Pattern::new(&pattern.to_ascii_lowercase())).collect();
-    let wanted = |name: &str| patterns.iter().any(|pattern| pattern.matches(name.as_bytes()));
-    let entry = |(name, value): (&'static str, String)| (Value::bulk(name), Value::Bulk(value.into()));
-    known.into_iter().filter(|(name, _)| wanted(name)).map(entry).collect()
 }
 
 /// Text that fits a field of CLIENT LIST; an empty one takes the field away.

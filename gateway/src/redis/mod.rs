@@ -3,8 +3,15 @@
 //! - `request` and `reply` are the two halves of RESP: pure, incremental, bounded.
 //! - `input` is what has arrived and is not parsed yet.
 //! - A `session` is one connection: bursts of requests in, replies in order out.
+//! - A `mailbox` has what a client is sent without having asked.
 //! - A `burst` turns the commands on named keys into one bundle for the router.
-//! - `local` answers what concerns the connection or the server, `info` INFO, `clients` CLIENT LIST.
+//! - `pubsub` knows who is subscribed to which channels.
+//! - `blocking` waits for data, `stream_waits` knows what is different about streams.
+//! - `local` answers what concerns the connection or the server, `info` INFO, `clients` CLIENT LIST, `cluster` CLUSTER.
+//! - `settings` has what CONFIG GET and CONFIG SET know, `pause` is CLIENT PAUSE.
+//! - A `ledger` notes what is under way; `statistics` (of `histogram`s), `slowlog` and `latency` keep what became of it, and
+//!   a `monitor` is shown what runs. `process` is what the operating system says of all that.
+//! - `access` knows users and what they may do.
 //! - `database` leads commands over a whole database through all ranges.
 //! - `multi` keeps what is queued and watched until EXEC, and `together` runs it as one transaction; so it does with a
 //!   command whose keys lie in several groups.
@@ -12,20 +19,35 @@
 //!
 //! What each command means is not known here: `commands::redis` has the table and the commands themselves.
 //!
-//! What is absent: passwords and TLS, scripts, publish and subscribe. Unknown commands are refused as Redis
+//! What is absent: TLS, scripts. Unknown commands are refused as Redis
 //! refuses them.
 
+mod access;
+mod blocking;
 mod burst;
 mod clients;
+mod cluster;
 mod database;
+mod histogram;
 mod info;
 mod input;
+mod latency;
+mod ledger;
 mod local;
+mod mailbox;
+mod monitor;
 mod multi;
+mod pause;
+mod process;
+mod pubsub;
 mod refusal;
 mod reply;
 mod request;
 mod session;
+mod settings;
+mod slowlog;
+mod statistics;
+mod stream_waits;
 mod together;
 
 #[cfg(test)]
@@ -34,6 +56,7 @@ mod tests;
 use std::hash::RandomState;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -43,8 +66,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::clients::Clients;
+use self::access::Access;
+use self::clients::{Client, Clients};
+use self::latency::Latencies;
+use self::monitor::Monitors;
+use self::pause::Pause;
+use self::pubsub::PubSub;
 use self::session::Session;
+use self::settings::Parameters;
+use self::slowlog::Slowlog;
+use self::statistics::Statistics;
+use crate::config::Secret;
 use crate::router::Router;
 use crate::txn::Transactions;
 
@@ -55,6 +87,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// How long connections may take to finish when the gateway leaves.
     pub drain_timeout: Duration,
+    /// Password of the default user while the cluster has no other rules for it; empty: none.
+    pub requirepass: Secret,
 }
 
 /// How long to leave the listener alone after it failed, for lack of file descriptors mostly.
@@ -64,9 +98,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 struct Shared {
     router: Router,
     transactions: Transactions,
+    access: Access,
     limits: Limits,
     address: SocketAddr,
     clients: Clients,
+    parameters: Parameters,
+    pause: Pause,
+    monitors: Monitors,
+    statistics: Statistics,
+    slowlog: Slowlog,
+    latencies: Latencies,
+    pubsub: PubSub,
     stats: Stats,
     metrics: RedisMetrics,
     started: Instant,
@@ -83,6 +125,13 @@ struct Stats {
     commands: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+}
+
+impl Stats {
+    fn reset(&self) {
+        let Self { connections, rejected, commands, bytes_in, bytes_out } = self;
+        [connections, rejected, commands, bytes_in, bytes_out].into_iter().for_each(|n| n.store(0, Ordering::Relaxed));
+    }
 }
 
 struct RedisMetrics {
@@ -115,16 +164,30 @@ pub async fn serve(
     tracing::info!(%address, "Redis listens");
     let shared = Arc::new(Shared {
         transactions: Transactions::new(router.clone()),
+        pubsub: PubSub::new(&router),
+        access: Access::new(router.clone(), limits.requirepass.bytes()),
         router,
+        parameters: Parameters::new(address.port(), limits.max_connections),
         limits,
         address,
         clients: Clients::default(),
+        pause: Pause::default(),
+        monitors: Monitors::default(),
+        statistics: Statistics::default(),
+        slowlog: Slowlog::default(),
+        latencies: Latencies::default(),
         stats: Stats::default(),
         metrics: RedisMetrics::new(),
         started: Instant::now(),
         run_id: format!("{:032x}{:08x}", rand::random::<u128>(), rand::random::<u32>()),
         hashing: RandomState::new(),
     });
+    shared.parameters.note_password(shared.limits.requirepass.text().to_owned());
+    let following = CancellationToken::new();
+    // Connections need fresh permissions until the last of them is closed.
+    let _follows = following.clone().drop_guard();
+    let followed = shared.clone();
+    tokio::spawn(following.run_until_cancelled_owned(async move { followed.access.follow(&followed.clients).await }));
     let tasks = TaskTracker::new();
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         match accepted {
@@ -147,13 +210,17 @@ pub async fn serve(
 /// Begins a session, or refuses the connection.
 fn admit(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, tasks: &TaskTracker) {
     shared.stats.connections.fetch_add(1, Ordering::Relaxed);
-    let Some(client) = shared.clients.add(peer, shared.address, shared.limits.max_connections) else {
+    let limit = shared.parameters.effects().connections.load(Ordering::Relaxed);
+    // By which of its addresses the client has come.
+    let local_address = stream.local_addr().unwrap_or(shared.address);
+    let Some(client) = shared.clients.add(peer, local_address, limit) else {
         shared.stats.rejected.fetch_add(1, Ordering::Relaxed);
         shared.metrics.rejected.increment(1);
         // A courtesy: whoever cannot take it at once sees a closed connection.
         let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
         return;
     };
+    client.descriptor.store(stream.as_raw_fd(), Ordering::Relaxed);
     // Replies are written whole; waiting for more would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "no TCP_NODELAY");
@@ -162,22 +229,24 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, tasks: &Task
     let shared = shared.clone();
     tasks.spawn(async move {
         let id = client.id;
-        let _open = Open { shared: shared.clone(), id };
-        if let Err(error) = Session::new(stream, client, shared).run().await {
+        let _open = Open { shared: shared.clone(), client: client.clone() };
+        if let Err(error) = Session::new(stream, client.clone(), shared.clone()).run().await {
             tracing::debug!(client = id, %error, "Redis connection broke");
         }
+        shared.pubsub.forget(&client).await;
     });
 }
 
 /// Takes the client off the list, however its session ends.
 struct Open {
     shared: Arc<Shared>,
-    id: u64,
+    client: Arc<Client>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.shared.clients.remove(self.id);
+        self.shared.clients.remove(self.client.id);
+        self.shared.monitors.remove(&self.client);
         self.shared.metrics.connections.decrement(1);
     }
 }

@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use commands::redis::{GatewayCommand, Place, RedisError, Spec, Value, keys};
+use commands::redis::table::Flag;
+use commands::redis::{GatewayCommand, Place, PubSubCommand, RedisError, Spec, Value, keys, resolve};
 use keyspace::Version;
 
 use super::clients::Client;
@@ -42,7 +43,9 @@ pub(super) enum Queued {
     Database(Vec<Bytes>),
     /// For the gateway alone.
     Local(GatewayCommand, Vec<Bytes>),
-    /// Answered whenever it runs: UNWATCH, because EXEC forgets what is watched anyway, and AUTH.
+    /// About channels: behind the others, as it is no part of what happens at one moment.
+    PubSub(PubSubCommand, Vec<Bytes>),
+    /// Answered whenever it runs: UNWATCH, because EXEC forgets what is watched anyway.
     Answered(Value),
 }
 
@@ -90,6 +93,16 @@ impl Transaction {
         self.queue.is_some()
     }
 
+    /// Whether EXEC would run something that `may_write`.
+    pub(super) fn may_write(&self, may_write: impl Fn(&Spec) -> bool) -> bool {
+        let writes = |queued: &Queued| match queued {
+            Queued::Keyed(spec, _) => may_write(spec),
+            Queued::Database(args) | Queued::PubSub(_, args) => resolve(args).is_ok_and(&may_write),
+            Queued::Local(..) | Queued::Answered(_) => false,
+        };
+        self.queue.as_ref().is_some_and(|queue| queue.commands.iter().any(writes))
+    }
+
     /// MULTI
     pub(super) fn begin(&mut self) -> Value {
         if self.queue.is_some() {
@@ -111,16 +124,16 @@ impl Transaction {
             Place::AtLeader(_) => Queued::Keyed(spec, args),
             Place::AtGateway(command) => Queued::Local(command, args),
             Place::OverDatabase(_) => Queued::Database(args),
+            Place::PubSub(command) => Queued::PubSub(command, args),
             // The others are never queued.
             Place::InSession(_) => Queued::Answered(Value::OK),
             Place::Container => return self.refuse(RedisError::WrongArity { command: spec.name }),
         };
+        if spec.has(Flag::NoMulti) {
+            self.discard_at_exec();
+            return error("ERR Command not allowed inside a transaction");
+        }
         self.push(queued, bytes)
-    }
-
-    /// A command between MULTI and EXEC whose reply is known.
-    pub(super) fn queue_answered(&mut self, value: Value) -> Value {
-        self.push(Queued::Answered(value), size_of::<Queued>())
     }
 
     fn push(&mut self, queued: Queued, bytes: usize) -> Value {
@@ -136,6 +149,7 @@ impl Transaction {
         }
         queue.bytes += bytes;
         queue.commands.push(queued);
+        self.client.queued_bytes.store(queue.bytes, Ordering::Relaxed);
         self.client.queued.store(queue.commands.len() as i32, Ordering::Relaxed);
         queued_reply()
     }
@@ -151,6 +165,16 @@ impl Transaction {
         }
         self.discard_at_exec();
         error.into()
+    }
+
+    /// The error line of a command that the user may not run: a transaction does not survive it.
+    pub(super) fn refuse_permission(&mut self, line: String, is_exec: bool) -> Value {
+        if is_exec && self.is_queueing() {
+            self.end();
+            return Value::Error(format!("EXECABORT Transaction discarded because of: {line}"));
+        }
+        self.discard_at_exec();
+        Value::Error(line)
     }
 
     fn discard_at_exec(&mut self) {
@@ -201,6 +225,7 @@ impl Transaction {
     pub(super) fn end(&mut self) {
         self.queue = None;
         self.client.queued.store(-1, Ordering::Relaxed);
+        self.client.queued_bytes.store(0, Ordering::Relaxed);
         self.unwatch();
     }
 
@@ -241,8 +266,6 @@ fn error(line: &str) -> Value {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use commands::redis::resolve;
-
     use super::*;
     use crate::redis::clients::Clients;
 

@@ -3,7 +3,7 @@
 //! `TRYAGAIN` begins what had no effect and may succeed later; client libraries know the word. No sentence holds
 //! internal text.
 
-use commands::redis::Value;
+use commands::redis::{Spec, Value};
 
 use crate::router::RouterError;
 use crate::txn::TxnError;
@@ -26,7 +26,8 @@ pub(super) fn reply(error: &RouterError) -> Value {
         RouterError::Conflict => "TRYAGAIN A key changed meanwhile. The command was not executed.".to_owned(),
         RouterError::Locked => "TRYAGAIN Another transaction holds a key. The command was not executed.".to_owned(),
         // Whoever takes steps of transactions acts on it and never hands it on.
-        RouterError::Ended => UNEXPECTED.to_owned(),
+        // So does whoever waits for data.
+        RouterError::Ended | RouterError::StillWaits => UNEXPECTED.to_owned(),
         RouterError::SnapshotTooOld => "ERR The snapshot is too old".to_owned(),
         RouterError::DiskFull => {
             "MISCONF The disk of the storage node is full. The command was not executed.".to_owned()
@@ -45,6 +46,14 @@ pub(super) fn transaction(error: &TxnError) -> Value {
         }
         TxnError::Router(error) => reply(error),
     }
+}
+
+/// The error line of RESP2 for a connection that listens to channels.
+pub(super) fn only_for_subscribers(spec: &Spec) -> Value {
+    Value::Error(format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+        spec.name
+    ))
 }
 
 const UNEXPECTED: &str = "ERR The storage node gave an answer that this gateway does not know";

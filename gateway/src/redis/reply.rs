@@ -30,6 +30,12 @@ pub(super) fn write_array(items: usize, out: &mut BytesMut) {
     length(b'*', items, out);
 }
 
+/// Appends what nobody asked for at this moment: a push in RESP3; RESP2 has no more for it than an array.
+pub(super) fn write_push(items: &[Value], protocol: Protocol, out: &mut BytesMut) {
+    length(if protocol == Protocol::Resp3 { b'>' } else { b'*' }, items.len(), out);
+    items.iter().for_each(|item| write(item, protocol, out));
+}
+
 /// Appends one reply.
 pub(super) fn write(value: &Value, protocol: Protocol, out: &mut BytesMut) {
     let resp3 = protocol == Protocol::Resp3;
@@ -62,6 +68,16 @@ pub(super) fn write(value: &Value, protocol: Protocol, out: &mut BytesMut) {
             length(b'*', if resp3 { pairs.len() } else { pairs.len() * 2 }, out);
             for (first, second) in pairs {
                 if resp3 {
+                    length(b'*', 2, out);
+                }
+                write(first, protocol, out);
+                write(second, protocol, out);
+            }
+        }
+        Value::Streams(pairs) => {
+            length(if resp3 { b'%' } else { b'*' }, pairs.len(), out);
+            for (first, second) in pairs {
+                if !resp3 {
                     length(b'*', 2, out);
                 }
                 write(first, protocol, out);
@@ -152,7 +168,8 @@ mod tests {
         let map = Value::Map(vec![(Value::Bulk("k".into()), Value::Integer(-1))]);
         let verbatim = Value::Verbatim { format: "txt".into(), text: "hi".into() };
         let pairs = Value::Pairs(vec![(Value::Bulk("m".into()), Value::Double(0.5))]);
-        let cases: [(Value, &str, &str); 16] = [
+        let streams = Value::Streams(vec![(Value::Bulk("s".into()), Value::Array(Vec::new()))]);
+        let cases: [(Value, &str, &str); 17] = [
             (Value::OK, "+OK\r\n", "+OK\r\n"),
             (Value::Error("ERR a\r\nb".into()), "-ERR a  b\r\n", "-ERR a  b\r\n"),
             (Value::Integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
@@ -166,6 +183,7 @@ mod tests {
             (Value::Boolean(true), ":1\r\n", "#t\r\n"),
             (map, "*2\r\n$1\r\nk\r\n:-1\r\n", "%1\r\n$1\r\nk\r\n:-1\r\n"),
             (pairs, "*2\r\n$1\r\nm\r\n$3\r\n0.5\r\n", "*1\r\n*2\r\n$1\r\nm\r\n,0.5\r\n"),
+            (streams, "*1\r\n*2\r\n$1\r\ns\r\n*0\r\n", "%1\r\n$1\r\ns\r\n*0\r\n"),
             (Value::Set(vec![Value::OK]), "*1\r\n+OK\r\n", "~1\r\n+OK\r\n"),
             (Value::BigNumber("123".into()), "$3\r\n123\r\n", "(123\r\n"),
             (verbatim, "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use commands::{Command, Outcome};
@@ -47,6 +47,8 @@ pub struct Prepared {
     pub(super) commands: Vec<wire::Command>,
     pub(super) observed: Vec<wire::ObservedUnit>,
     pub(super) exec: bool,
+    /// Milliseconds for which it stands by, and the sequence whose turn it takes; 0: none.
+    pub(super) standby: (u32, u64),
     pub(super) at: u64,
     pub(super) reader: Option<TransactionId>,
     pub(super) step: Option<Box<wire::Transact>>,
@@ -83,6 +85,7 @@ impl Prepared {
             commands,
             observed: Vec::new(),
             exec,
+            standby: (0, 0),
             at: 0,
             reader: None,
             step: None,
@@ -126,6 +129,23 @@ impl Prepared {
     pub fn observed(mut self, observed: Vec<(Bytes, Option<Version>)>) -> Self {
         self.exec |= !observed.is_empty();
         self.observed = observed_to_wire(observed);
+        self
+    }
+
+    /// Stands by so long while there is nothing to answer, in the turn of an earlier request (0: behind everybody).
+    /// Makes it an `Exec`.
+    #[must_use]
+    pub(super) fn standing_by(mut self, patience: Duration, instead_of: u64) -> Self {
+        self.exec = true;
+        self.standby = (u32::try_from(patience.as_millis()).unwrap_or(u32::MAX), instead_of);
+        self
+    }
+
+    /// Names its units only.
+    #[must_use]
+    pub fn without_commands(mut self) -> Self {
+        self.commands.clear();
+        self.observed.clear();
         self
     }
 
@@ -298,13 +318,16 @@ impl Flight {
         now: Instant,
     ) -> Self {
         let (bundle, index) = place;
-        let Prepared { targets, intervals, commands, observed, exec, at, reader, step, reservation, bytes } = prepared;
+        let Prepared { targets, intervals, commands, observed, exec, standby, at, reader, step, reservation, bytes } =
+            prepared;
         let units = targets.len();
         let kind = match step {
             Some(step) => wire::request::Kind::Transact(sent_first_at(*step, first_e)),
             None if exec => {
                 let anchor = anchor(&targets, &intervals);
-                wire::request::Kind::Exec(wire::Exec { sequence, first_e, anchor, observed, commands })
+                let (patience_ms, instead_of) = standby;
+                let exec = wire::Exec { sequence, first_e, anchor, observed, commands, patience_ms, instead_of };
+                wire::request::Kind::Exec(exec)
             }
             None => wire::request::Kind::Read(wire::Read { commands, at, txn: reader.map(Into::into) }),
         };
@@ -352,7 +375,7 @@ impl Flight {
         let request = Arc::make_mut(&mut self.request);
         if let Some(wire::request::Kind::Read(read)) = request.kind.take() {
             let anchor = anchor(&request.targets[..self.units], &self.intervals);
-            let exec = wire::Exec { sequence, first_e, anchor, observed: Vec::new(), commands: read.commands };
+            let exec = wire::Exec { sequence, first_e, anchor, commands: read.commands, ..Default::default() };
             request.kind = Some(wire::request::Kind::Exec(exec));
             self.sequence = sequence;
         }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use keyspace::{GroupId, KeyRange, NodeId, Route, RouteMap};
 use parking_lot::Mutex;
 use proto::wire;
+use tokio::sync::watch;
 
 use super::link::LinkHandle;
 
@@ -152,6 +153,8 @@ pub(super) struct Directory {
     snapshot: ArcSwap<Snapshot>,
     /// Taken to change the snapshot, never to read it.
     editing: Mutex<()>,
+    /// Told when nodes come or go.
+    nodes_changed: watch::Sender<()>,
 }
 
 impl Directory {
@@ -220,6 +223,12 @@ impl Directory {
                 snapshot.groups.insert(id, group);
             }
         });
+        self.nodes_changed.send_replace(());
+    }
+
+    /// Told whenever nodes come or go.
+    pub(super) fn nodes_changed(&self) -> watch::Receiver<()> {
+        self.nodes_changed.subscribe()
     }
 
     /// A node said who leads a group. `link` opens a link when the leader is not known yet.

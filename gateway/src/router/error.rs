@@ -31,6 +31,9 @@ pub enum RouterError {
     /// Not executed: the transaction of the step is decided; its anchor says how.
     #[error("the transaction has ended")]
     Ended,
+    /// Not executed: it stood by, and nothing came; or another request has its turn.
+    #[error("nothing has come that the request waits for")]
+    StillWaits,
     /// Not executed: versions as old as the asked timestamp are not kept any more.
     #[error("the snapshot is too old")]
     SnapshotTooOld,
@@ -54,9 +57,11 @@ impl RouterError {
             // Somebody must make room first, but nothing took effect.
             RouterError::DiskFull => true,
             // The request itself must change, or be another attempt.
-            RouterError::Ended | RouterError::CrossGroup | RouterError::SnapshotTooOld | RouterError::Rejected(_) => {
-                false
-            }
+            RouterError::Ended
+            | RouterError::StillWaits
+            | RouterError::CrossGroup
+            | RouterError::SnapshotTooOld
+            | RouterError::Rejected(_) => false,
             // It may have taken effect: only the caller knows whether twice is harmless.
             RouterError::OutcomeUnknown | RouterError::Protocol(_) => false,
         }

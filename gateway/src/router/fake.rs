@@ -11,9 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use keyspace::human::NoTables;
-use keyspace::{Epoch, GroupId, KeyRange, RangeId, RangeState, Route, RouteMap};
+use keyspace::{Epoch, GroupId, KeyRange, RangeId, RangeState, Registry, Route, RouteMap};
 use parking_lot::Mutex;
 use proto::wire::distribution_server::{Distribution, DistributionServer};
+use proto::wire::relay_server::RelayServer;
 use proto::wire::storage_server::{Storage, StorageServer};
 use proto::{NotExecutedReason, Refusal, route, wire};
 use tokio::net::TcpListener;
@@ -22,6 +23,7 @@ use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::fake_relay::FakeRelay;
 use super::{Router, RouterConfig};
 
 /// What a node does with one request.
@@ -76,6 +78,7 @@ impl FakeNode {
         let stop = CancellationToken::new();
         let server = tonic::transport::Server::builder()
             .add_service(StorageServer::new(NodeService(inner.clone())).max_decoding_message_size(96 << 20))
+            .add_service(RelayServer::new(FakeRelay::default()))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
         tokio::spawn(server);
         Self { address, inner, stop }
@@ -99,9 +102,14 @@ impl FakeNode {
         self.inner.batches.lock().clone()
     }
 
-    /// Every request received so far, in order.
+    /// Every request received so far, in order, but for the users that Redis listeners read again and again.
     pub(crate) fn requests(&self) -> Vec<wire::Request> {
-        self.batches().into_iter().flat_map(|batch| batch.requests).collect()
+        let users = Registry::Users.prefix();
+        let reads_users = |request: &wire::Request| {
+            request.targets.iter().any(|target| target.is_interval && target.key.starts_with(&users))
+        };
+        let requests = self.batches().into_iter().flat_map(|batch| batch.requests);
+        requests.filter(|request| !reads_users(request)).collect()
     }
 }
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use commands::redis::{Invocation, ScanPosition, Span, SpanPart};
 use commands::testing::MemoryView;
-use commands::{Command, Order, raw, record};
+use commands::{Command, Order, dynamo, raw, record};
 use keyspace::KeyRange;
 use proto::wire;
 
@@ -78,7 +78,40 @@ fn from_wire(command: wire::Command) -> Command {
                 limit: scan.limit as usize,
             },
             wire::record_command::Operation::Observe(unit) => record::Operation::Observe { unit },
+            wire::record_command::Operation::Register(entry) => {
+                record::Operation::Register { key: entry.key, value: entry.value }
+            }
+            wire::record_command::Operation::Replace(entry) => {
+                record::Operation::Replace { key: entry.key, seen: entry.seen, value: entry.value }
+            }
         }),
-        Language::Dynamo(_) => panic!("the DynamoDB listener has tests of its own"),
+        Language::Dynamo(command) => Command::Dynamo(match command.operation.unwrap() {
+            wire::dynamo_command::Operation::GetItem(get) => {
+                let selection = |record: &Bytes| dynamo::Selection::decode(record).unwrap();
+                let projection = Some(&get.selection).filter(|record| !record.is_empty()).map(selection);
+                let projection = projection.and_then(|selection| selection.projection);
+                dynamo::Operation::GetItem { key: get.key, projection }
+            }
+            wire::dynamo_command::Operation::WriteItem(write) => {
+                dynamo::Operation::WriteItem(Box::new(write_of(write)))
+            }
+            wire::dynamo_command::Operation::Together(together) => {
+                dynamo::Operation::Together(together.writes.into_iter().map(write_of).collect())
+            }
+            wire::dynamo_command::Operation::ReadPage(page) => {
+                dynamo::Operation::ReadPage(Box::new(dynamo::PageRead {
+                    range: range(page.start, page.end),
+                    order: if page.reverse { Order::Descending } else { Order::Ascending },
+                    max_items: page.max_items as usize,
+                    max_bytes: page.max_bytes as usize,
+                    selection: dynamo::Selection::decode(&page.selection).unwrap(),
+                }))
+            }
+            other => panic!("the DynamoDB listener has tests of its own for {other:?}"),
+        }),
     }
+}
+
+fn write_of(write: wire::DynamoWriteItem) -> dynamo::ItemWrite {
+    dynamo::ItemWrite::decode(write.key, &write.write, write.item).unwrap()
 }

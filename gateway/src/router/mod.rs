@@ -22,6 +22,8 @@
 //! 6. What locks of transactions stand in the way of looks after them first (`unlock`). A read that met locks asks after
 //!    them before it believes what lies below.
 //!
+//! Beside all that, the [`Relay`] carries messages to the other gateways, which nobody keeps.
+//!
 //! What is absent: the router keeps nothing that survives a restart, never looks into a command, and decides nothing
 //! across groups: a request whose targets lie in several groups is [`RouterError::CrossGroup`]. It carries the steps
 //! of transactions (`step`); who takes them in which order is [`crate::txn`].
@@ -33,6 +35,7 @@ mod error;
 mod link;
 mod metrics;
 pub(crate) mod placement;
+mod relay;
 mod results;
 mod retry;
 mod sequences;
@@ -44,6 +47,8 @@ mod wire;
 
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(test)]
+mod fake_relay;
 #[cfg(test)]
 pub(crate) mod fake_store;
 #[cfg(test)]
@@ -77,6 +82,7 @@ pub use self::bundle::{Answer, Completion, Prepared};
 pub(crate) use self::directory::serving_group;
 pub use self::error::{Reason, RouterError};
 pub use self::placement::AddressError;
+pub use self::relay::{Audience, Relay, Space, Topic};
 pub use self::step::{Prewrite, Reservation, Transacted, Transaction, stored_response};
 
 /// What the router needs to know.
@@ -147,10 +153,29 @@ impl Router {
     ///
     /// Requests that touch one unit take effect in this order; others may overlap. The answers come all together.
     pub fn submit(&self, connection: u64, requests: Vec<Prepared>) -> Completion {
+        self.submit_named(connection, requests).1
+    }
+
+    /// Hands in a request that stands by for so long while there is nothing to answer, in the turn of the request with
+    /// the sequence `instead_of` (0: of none). Gives back its own sequence.
+    ///
+    /// [`RouterError::StillWaits`]: nothing came, or its turn was taken over, or there was no turn to take over.
+    pub fn stand_by(
+        &self,
+        connection: u64,
+        request: Prepared,
+        patience: Duration,
+        instead_of: u64,
+    ) -> (u64, Completion) {
+        self.submit_named(connection, vec![request.standing_by(patience, instead_of)])
+    }
+
+    /// Gives back the sequence of the first request that has one.
+    fn submit_named(&self, connection: u64, requests: Vec<Prepared>) -> (u64, Completion) {
         let core = &self.core;
         let (bundle, completion) = Bundle::new(connection, requests.len());
         if requests.is_empty() {
-            return completion;
+            return (0, completion);
         }
         core.metrics.requests.increment(requests.len() as u64);
         let bytes = requests.iter().map(|request| request.bytes).sum();
@@ -159,11 +184,12 @@ impl Router {
         } else if !core.admission.admit(requests.len(), bytes) {
             core.metrics.overloaded.increment(requests.len() as u64);
             bundle.refuse_all(&RouterError::Overloaded);
-            return completion;
+            return (0, completion);
         }
         core.metrics.in_flight.set(core.admission.requests() as f64);
         let execs = requests.iter().filter(|request| request.exec).count() as u64;
-        let mut sequence = core.sequences.give_out(execs);
+        let first = core.sequences.give_out(execs);
+        let mut sequence = first;
         let first_e = core.seen_e();
         let now = Instant::now();
         let take_off = |(index, request): (usize, Prepared)| {
@@ -175,7 +201,7 @@ impl Router {
         let mut tally = Tally::default();
         core.dispatch(flights, &mut tally);
         core.settle(tally);
-        completion
+        (first, completion)
     }
 
     /// Runs commands together on units and key intervals of one group; one outcome for each.
@@ -211,6 +237,14 @@ impl Router {
     /// The routes as they are known now; `None` before the first word from placement.
     pub fn routes(&self) -> Option<RouteMap> {
         self.core.directory.load().routes.clone()
+    }
+
+    /// On how many replicas besides the leader a write is, of whatever group, once it is answered: what a majority has
+    /// beyond the leader itself. 0 before the first word from placement.
+    pub fn certain_replicas(&self) -> i64 {
+        let snapshot = self.core.directory.load();
+        let fewest = snapshot.groups.values().map(|group| group.voters.len() / 2).min();
+        fewest.and_then(|fewest| i64::try_from(fewest).ok()).unwrap_or_default()
     }
 
     /// Clients of placement.

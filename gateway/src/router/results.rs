@@ -46,6 +46,9 @@ fn value_to_wire(value: Value) -> wire::RedisValue {
         Value::Pairs(pairs) => {
             Kind::Pairs(items(pairs.into_iter().flat_map(|(first, second)| [first, second]).collect()))
         }
+        Value::Streams(pairs) => {
+            Kind::Streams(items(pairs.into_iter().flat_map(|(name, entries)| [name, entries]).collect()))
+        }
         Value::Set(values) => Kind::Set(items(values)),
         Value::BigNumber(digits) => Kind::BigNumber(digits),
         Value::Verbatim { format, text } => Kind::Verbatim(wire::RedisVerbatim { format, text }),
@@ -96,6 +99,26 @@ fn dynamo_to_wire(outcome: dynamo::Outcome) -> wire::DynamoResult {
         dynamo::Outcome::Table(descriptor) => Kind::Table(descriptor),
         dynamo::Outcome::Tables { names, more } => Kind::Tables(wire::DynamoTableNames { names, more }),
         dynamo::Outcome::Fault { name, message } => Kind::Fault(wire::DynamoFault { name, message }),
+        dynamo::Outcome::Part { item, bytes } => Kind::Part(wire::DynamoPart { item, bytes: bytes as u64 }),
+        dynamo::Outcome::Written { attributes, old_bytes, new_bytes } => Kind::Written(wire::DynamoWritten {
+            attributes: attributes.unwrap_or_default(),
+            old_bytes: old_bytes as u64,
+            new_bytes: new_bytes as u64,
+        }),
+        dynamo::Outcome::Page(page) => Kind::Page(wire::DynamoPage {
+            items: page.items,
+            count: page.count as u64,
+            scanned: page.scanned as u64,
+            bytes: page.bytes as u64,
+            last: page.last.unwrap_or_default(),
+            more: page.more,
+        }),
+        dynamo::Outcome::Together(outcomes) => {
+            Kind::Together(wire::DynamoResults { results: outcomes.into_iter().map(dynamo_to_wire).collect() })
+        }
+        dynamo::Outcome::ConditionFailed { item } => {
+            Kind::ConditionFailed(wire::DynamoConditionFailed { item: item.unwrap_or_default() })
+        }
     };
     wire::DynamoResult { result: Some(result) }
 }

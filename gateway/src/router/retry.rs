@@ -168,6 +168,7 @@ impl Core {
             Refusal::Locked { .. } => Trouble::Final(RouterError::Locked),
             Refusal::Ended(_) => Trouble::Final(RouterError::Ended),
             Refusal::Busy => Trouble::Retry(Reason::Busy),
+            Refusal::StillWaits => Trouble::Final(RouterError::StillWaits),
         }
     }
 

@@ -39,21 +39,27 @@ pub(super) struct OutgoingBatch {
     pub(super) requests: Vec<(u64, Arc<wire::Request>)>,
 }
 
+/// A node, and how long it is waited for.
+pub(super) fn endpoint(address: &str) -> Result<Endpoint, Status> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|error| Status::invalid_argument(error.to_string()))?
+        .connect_timeout(OPEN_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES);
+    Ok(endpoint)
+}
+
 /// Connects and opens the stream.
 pub(super) async fn open(
     address: Arc<str>,
     dialer: &Dialer,
 ) -> Result<(mpsc::Sender<OutgoingBatch>, Streaming<wire::ReplyBatch>), Status> {
     let opening = async {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|error| Status::invalid_argument(error.to_string()))?
-            .connect_timeout(OPEN_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES);
+        let endpoint = endpoint(&address)?;
         let channel = dialer.connect(&endpoint).await.map_err(|error| Status::unavailable(error.to_string()))?;
         let mut grpc = tonic::client::Grpc::new(channel)
             .max_decoding_message_size(MAX_REPLY_BYTES)

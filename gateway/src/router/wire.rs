@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use commands::dynamo::{Change, ItemWrite, Page, Selection};
 use commands::redis::{Invocation, ScanPosition, Span, SpanOutcome, SpanPart, Value};
 use commands::{Command, Order, Outcome, Record, dynamo, raw, record};
 use keyspace::slot::SLOTS;
@@ -28,12 +29,27 @@ pub(super) fn command_bytes(command: &wire::Command) -> usize {
         Some(Language::Raw(wire::RawCommand { operation: Some(wire::raw_command::Operation::Put(put)) })) => {
             put.key.len() + put.value.len()
         }
-        Some(Language::Dynamo(wire::DynamoCommand {
-            operation: Some(wire::dynamo_command::Operation::PutItem(put)),
-        })) => put.key.len() + put.item.len(),
+        Some(Language::Record(wire::RecordCommand {
+            operation: Some(wire::record_command::Operation::Register(entry)),
+        })) => entry.key.len() + entry.value.as_ref().map_or(0, bytes::Bytes::len),
+        Some(Language::Record(wire::RecordCommand {
+            operation: Some(wire::record_command::Operation::Replace(entry)),
+        })) => {
+            entry.key.len() + [&entry.seen, &entry.value].into_iter().flatten().map(bytes::Bytes::len).sum::<usize>()
+        }
+        Some(Language::Dynamo(wire::DynamoCommand { operation: Some(operation) })) => match operation {
+            wire::dynamo_command::Operation::WriteItem(write) => write_bytes(write),
+            wire::dynamo_command::Operation::Together(together) => together.writes.iter().map(write_bytes).sum(),
+            wire::dynamo_command::Operation::ReadPage(page) => page.selection.len(),
+            _ => 0,
+        },
         // Names, keys and limits only.
         Some(Language::RedisSpan(_) | Language::Raw(_) | Language::Dynamo(_) | Language::Record(_)) | None => 0,
     }
+}
+
+fn write_bytes(write: &wire::DynamoWriteItem) -> usize {
+    write.key.len() + write.write.len() + write.item.len()
 }
 
 /// A command as storage reads it.
@@ -97,19 +113,44 @@ fn dynamo_to_wire(operation: dynamo::Operation) -> wire::DynamoCommand {
             Operation::CreateTable(wire::DynamoCreateTable { name, descriptor })
         }
         dynamo::Operation::DeleteTable { name } => Operation::DeleteTable(wire::DynamoDeleteTable { name }),
+        dynamo::Operation::AlterTable { name, alteration } => {
+            Operation::AlterTable(wire::DynamoAlterTable { name, alteration: alteration.encode() })
+        }
         dynamo::Operation::DescribeTable { name } => Operation::DescribeTable(wire::DynamoDescribeTable { name }),
         dynamo::Operation::ListTables { start_after, limit } => {
             Operation::ListTables(wire::DynamoListTables { start_after, limit: clamped(limit) })
         }
-        dynamo::Operation::PutItem { key, item, return_old } => {
-            Operation::PutItem(wire::DynamoPutItem { key, item, return_old })
+        dynamo::Operation::GetItem { key, projection } => {
+            let selection = |projection| Selection { projection: Some(projection), ..Selection::default() }.encode();
+            let selection = projection.map(selection).unwrap_or_default();
+            Operation::GetItem(wire::DynamoGetItem { key, selection })
         }
-        dynamo::Operation::GetItem { key } => Operation::GetItem(wire::DynamoGetItem { key }),
-        dynamo::Operation::DeleteItem { key, return_old } => {
-            Operation::DeleteItem(wire::DynamoDeleteItem { key, return_old })
+        dynamo::Operation::WriteItem(write) => Operation::WriteItem(write_to_wire(*write)),
+        dynamo::Operation::Together(writes) => {
+            Operation::Together(wire::DynamoTogether { writes: writes.into_iter().map(write_to_wire).collect() })
+        }
+        dynamo::Operation::ReadPage(page) => {
+            let (start, end) = bounds(&page.range);
+            Operation::ReadPage(wire::DynamoReadPage {
+                start,
+                end,
+                reverse: page.order == Order::Descending,
+                max_items: clamped(page.max_items),
+                max_bytes: clamped(page.max_bytes),
+                selection: page.selection.encode(),
+            })
         }
     };
     wire::DynamoCommand { operation: Some(operation) }
+}
+
+fn write_to_wire(write: ItemWrite) -> wire::DynamoWriteItem {
+    let record = write.encode();
+    let item = match write.change {
+        Change::Put(item) => item,
+        Change::Delete | Change::Update { .. } | Change::Check | Change::Claim(_) => Bytes::new(),
+    };
+    wire::DynamoWriteItem { key: write.key, write: record, item }
 }
 
 fn record_to_wire(operation: record::Operation) -> wire::RecordCommand {
@@ -127,6 +168,8 @@ fn record_to_wire(operation: record::Operation) -> wire::RecordCommand {
             })
         }
         record::Operation::Observe { unit } => Operation::Observe(unit),
+        record::Operation::Register { key, value } => Operation::Register(wire::RecordRegister { key, value }),
+        record::Operation::Replace { key, seen, value } => Operation::Replace(wire::RecordReplace { key, seen, value }),
     };
     wire::RecordCommand { operation: Some(operation) }
 }
@@ -191,6 +234,7 @@ fn redis_value(value: wire::RedisValue, depth: usize) -> Result<Value, RouterErr
         Kind::Boolean(boolean) => Value::Boolean(boolean),
         Kind::Map(values) => Value::Map(in_pairs(items(values)?)?),
         Kind::Pairs(values) => Value::Pairs(in_pairs(items(values)?)?),
+        Kind::Streams(values) => Value::Streams(in_pairs(items(values)?)?),
         Kind::Set(values) => Value::Set(items(values)?),
         Kind::BigNumber(digits) => Value::BigNumber(digits),
         Kind::Verbatim(wire::RedisVerbatim { format, text }) => Value::Verbatim { format, text },
@@ -254,7 +298,40 @@ fn dynamo_outcome(result: wire::DynamoResult) -> Result<dynamo::Outcome, RouterE
         Kind::Table(descriptor) => dynamo::Outcome::Table(descriptor),
         Kind::Tables(wire::DynamoTableNames { names, more }) => dynamo::Outcome::Tables { names, more },
         Kind::Fault(wire::DynamoFault { name, message }) => dynamo::Outcome::Fault { name, message },
+        Kind::Part(wire::DynamoPart { item, bytes }) => dynamo::Outcome::Part { item, bytes: size(bytes)? },
+        Kind::Written(written) => dynamo::Outcome::Written {
+            attributes: some_record(written.attributes),
+            old_bytes: size(written.old_bytes)?,
+            new_bytes: size(written.new_bytes)?,
+        },
+        Kind::Page(page) => dynamo::Outcome::Page(Page {
+            items: page.items,
+            count: size(page.count)?,
+            scanned: size(page.scanned)?,
+            bytes: size(page.bytes)?,
+            last: some_record(page.last),
+            more: page.more,
+        }),
+        Kind::Together(wire::DynamoResults { results }) => {
+            let nested = |result: &wire::DynamoResult| matches!(result.result, Some(Kind::Together(_)));
+            if results.iter().any(nested) {
+                return Err(junk("results of DynamoDB inside one another"));
+            }
+            dynamo::Outcome::Together(results.into_iter().map(dynamo_outcome).collect::<Result<_, _>>()?)
+        }
+        Kind::ConditionFailed(wire::DynamoConditionFailed { item }) => {
+            dynamo::Outcome::ConditionFailed { item: some_record(item) }
+        }
     })
+}
+
+/// No record and no key is empty.
+fn some_record(bytes: Bytes) -> Option<Bytes> {
+    Some(bytes).filter(|bytes| !bytes.is_empty())
+}
+
+fn size(size: u64) -> Result<usize, RouterError> {
+    usize::try_from(size).map_err(|_| junk(format!("size {size}")))
 }
 
 fn record_outcome(result: wire::RecordResult) -> Result<record::Outcome, RouterError> {

@@ -78,6 +78,11 @@ impl Attempt {
         Self { context, transaction, locks: BTreeMap::new(), begun: false, repeated: Vec::new(), heartbeat }
     }
 
+    /// The unit whose group decides.
+    pub(super) fn anchor(&self) -> &Bytes {
+        self.transaction.anchor()
+    }
+
     pub(super) fn id(&self) -> TransactionId {
         self.transaction.id()
     }

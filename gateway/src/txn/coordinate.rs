@@ -5,6 +5,7 @@
 //! each run of neighbouring keys, strictly in key order, and these wait. Who waits holds only smaller keys, so there
 //! is no circle, and the oldest waiter is next: the attempt succeeds.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,13 +88,23 @@ pub(super) async fn run(context: &Context, work: &Arc<Work>, purpose: Purpose) -
     let waits = purpose == Purpose::LockedRead || work.is_over_database();
     let mut mode = if waits { Mode::Ordered } else { Mode::Parallel };
     let mut conflicts = 0;
+    // Units beyond those that are named.
+    let mut met = BTreeSet::new();
     loop {
+        let work = work.naming(&met);
         if mode == Mode::Ordered {
             context.metrics.ordered.increment(1);
         }
-        let (aborted, refusal) = match prepare(context, &mut attempt, work, mode, purpose).await {
+        let (aborted, refusal) = match prepare(context, &mut attempt, &work, mode, purpose, &mut met).await {
             Ok(Ready::ToAnswer(outcomes)) => {
                 attempt.abandon();
+                return Ok(outcomes);
+            }
+            Ok(Ready::ToCommit(outcomes)) if work.all_or_none && outcomes.iter().any(Outcome::is_refusal) => {
+                // Whoever ends it, without a Commit it never takes effect.
+                if let Ending::Aborted(aborted) = attempt.abort().await {
+                    tokio::spawn(aborted.clean_up());
+                }
                 return Ok(outcomes);
             }
             Ok(Ready::ToCommit(outcomes)) => {
@@ -161,17 +172,19 @@ async fn prepare(
     work: &Work,
     mode: Mode,
     purpose: Purpose,
+    met: &mut BTreeSet<Bytes>,
 ) -> Result<Ready, Refusal> {
     let routes = context.router.routes().ok_or(RouterError::Unavailable(Reason::NoRoute))?;
     let spread = whole::spread(work, &routes);
     let units = shape::units_of(&spread.work);
     let gather = |outcomes| spread.gather(outcomes).map_err(Refusal::TooLarge);
-    match prepare_spread(context, attempt, &spread.work, &units, &routes, mode, purpose).await? {
+    match prepare_spread(context, attempt, &spread.work, &units, &routes, mode, purpose, met).await? {
         Ready::ToCommit(outcomes) => gather(outcomes).map(Ready::ToCommit),
         Ready::ToAnswer(outcomes) => gather(outcomes).map(Ready::ToAnswer),
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 async fn prepare_spread(
     context: &Context,
     attempt: &mut Attempt,
@@ -180,9 +193,10 @@ async fn prepare_spread(
     routes: &RouteMap,
     mode: Mode,
     purpose: Purpose,
+    met: &mut BTreeSet<Bytes>,
 ) -> Result<Ready, Refusal> {
     if purpose == Purpose::LockedRead {
-        return read::under_locks(context, attempt, work, units, routes).await;
+        return read::under_locks(context, attempt, work, units, routes, met).await;
     }
     match (shape::shape(routes, work), mode) {
         (Shape::Shipped(shares), Mode::Parallel) => ship(attempt, work, units, shares).await,
@@ -192,13 +206,13 @@ async fn prepare_spread(
             ship(attempt, work, units, vec![everything]).await
         }
         (Shape::Computed, _) if !work.spans.is_empty() => Err(Refusal::TooLarge(TxnError::Mixed)),
-        (Shape::Computed, Mode::Parallel) => compute::optimistically(context, attempt, work, units, routes).await,
-        (Shape::Computed, Mode::Ordered) => compute::under_locks(context, attempt, work, units, routes).await,
+        (Shape::Computed, Mode::Parallel) => compute::optimistically(context, attempt, work, units, routes, met).await,
+        (Shape::Computed, Mode::Ordered) => compute::under_locks(context, attempt, work, units, routes, met).await,
         (Shape::Shipped(_) | Shape::OneGroup, Mode::Ordered) => {
             match shape::ship_in_runs(shape::runs(routes, units), work) {
                 Some(shares) => ship_in_order(attempt, work, units, shares).await,
                 None if !work.spans.is_empty() => Err(Refusal::TooLarge(TxnError::Mixed)),
-                None => compute::under_locks(context, attempt, work, units, routes).await,
+                None => compute::under_locks(context, attempt, work, units, routes, met).await,
             }
         }
     }

@@ -20,6 +20,12 @@
 //! *computed* here ([`compute`]): the same command functions run over a [`view::RemoteView`], and what they wrote is
 //! prewritten together with the versions that they read.
 //!
+//! So is a part that reads keys which it does not name (`SORT k BY w_*`): the view grows as they are met, and their
+//! versions count like those of the others. What one attempt has met, the next one locks from the start.
+//!
+//! Work of DynamoDB is *all or none*: if its language refuses one part, as a condition that is not true, nothing takes
+//! effect. In one group its parts become one command; over several, an attempt of which a vote is a refusal is aborted.
+//!
 //! A part over a whole database (`FLUSHALL`) is spread over the ranges of the moment ([`whole`]) and locks their spans.
 //!
 //! What is absent: nothing here survives a restart, and nothing has to. A transaction whose gateway dies is ended by
@@ -35,9 +41,12 @@ mod view;
 mod whole;
 
 #[cfg(test)]
+mod all_or_none_tests;
+#[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +60,7 @@ use self::metrics::{End, Kind, TxnMetrics};
 use self::shape::Shape;
 use crate::router::{Prepared, Reason, Router, RouterError};
 
-pub use self::shape::{MAX_BYTES, MAX_KEYS};
+pub use self::shape::{MAX_BYTES, MAX_KEYS, MAX_READ_KEYS};
 
 /// How long a transaction waits for the first word from placement.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -76,12 +85,40 @@ pub struct Work {
     pub observed: Vec<(Bytes, Option<Version>)>,
     /// Units that are spans, and their keys: of work that is spread over the ranges of a moment.
     spans: BTreeMap<Bytes, KeyRange>,
+    /// Nothing takes effect if one part is refused by its language.
+    all_or_none: bool,
 }
 
 impl Work {
     /// Parts in order, if the observed units are as they were.
     pub fn new(parts: Vec<Part>, observed: Vec<(Bytes, Option<Version>)>) -> Self {
-        Self { parts, observed, spans: BTreeMap::new() }
+        Self { parts, observed, spans: BTreeMap::new(), all_or_none: false }
+    }
+
+    /// The same, of which nothing takes effect if one part is refused by its language. That refusal is its outcome.
+    #[must_use]
+    pub fn all_or_none(mut self) -> Self {
+        self.all_or_none = true;
+        self
+    }
+
+    /// Whether a command reads units that it does not name.
+    fn reads_beyond(&self) -> bool {
+        self.parts.iter().any(|part| part.command.reads_beyond())
+    }
+
+    /// The same work with units that were met beyond those that are named, so that they are looked at, and locked,
+    /// with these.
+    fn naming<'w>(self: &'w Arc<Self>, met: &BTreeSet<Bytes>) -> Cow<'w, Arc<Self>> {
+        if met.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut work = Self::clone(self);
+        for part in work.parts.iter_mut().filter(|part| part.command.reads_beyond()) {
+            let all: BTreeSet<Bytes> = std::mem::take(&mut part.units).into_iter().chain(met.iter().cloned()).collect();
+            part.units = all.into_iter().collect();
+        }
+        Cow::Owned(Arc::new(work))
     }
 }
 
@@ -92,10 +129,12 @@ pub enum TxnError {
     #[error("a watched key has changed")]
     Conflict,
     /// More keys in several groups than can be held together.
-    #[error("a transaction over several groups has at most {MAX_KEYS} keys, not {keys}")]
+    #[error("a transaction over several groups has at most {most} keys, not {keys}")]
     TooManyKeys {
-        /// How many it names.
+        /// How many it names, or reads.
         keys: usize,
+        /// How many it may.
+        most: usize,
     },
     /// More bytes in several groups than can be held together.
     #[error("a transaction over several groups has at most {MAX_BYTES} bytes, not {bytes}")]
@@ -200,7 +239,19 @@ impl Transactions {
             return Err(RouterError::Rejected("a transaction names no key".into()).into());
         }
         let spans = work.spans.values().cloned().collect();
+        if work.all_or_none {
+            let together = Command::together(commands).ok_or_else(|| {
+                TxnError::Router(RouterError::Rejected("these commands cannot be refused together".into()))
+            })?;
+            let mut outcomes = self.submit(connection, Prepared::many(vec![together], units, spans)).await?;
+            let apart = outcomes.pop().and_then(Outcome::apart).filter(|outcomes| outcomes.len() == work.parts.len());
+            return apart.ok_or_else(|| RouterError::Protocol("not an outcome for each part".into()).into());
+        }
         let request = Prepared::many(commands, units, spans).observed(work.observed.clone());
+        self.submit(connection, request).await
+    }
+
+    async fn submit(&self, connection: u64, request: Prepared) -> Result<Vec<Outcome>, TxnError> {
         let answer = self.context.router.submit(connection, vec![request]).await.pop();
         match answer.expect("a bundle has an answer for each request") {
             Ok(outcomes) => Ok(outcomes),

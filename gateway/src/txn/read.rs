@@ -7,7 +7,7 @@
 //! A read that meets a lock is settled by the router, with the transaction's anchor and begun after the read; so what a
 //! round sees of a unit is what was committed at a moment of that round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -99,9 +99,16 @@ pub(super) async fn under_locks(
     work: &Work,
     units: &[Bytes],
     routes: &RouteMap,
+    met: &mut BTreeSet<Bytes>,
 ) -> Result<Ready, Refusal> {
     coordinate::lock_in_order(attempt, work, units, routes, false).await?;
-    let (outcomes, _) = look(&context.router, work, routes, Some(attempt.id())).await?;
+    let (outcomes, seen) = look(&context.router, work, routes, Some(attempt.id())).await?;
+    // What was met beyond the locks is looked at twice, as without locks.
+    let beyond: Vec<Bytes> = seen.keys().filter(|unit| units.binary_search(unit).is_err()).cloned().collect();
+    if !still_seen(&context.router, &seen, &beyond, attempt.id()).await? {
+        met.extend(beyond);
+        return Err(Refusal::Changed);
+    }
     if attempt.is_pending().await? { Ok(Ready::ToAnswer(outcomes)) } else { Err(RouterError::Ended.into()) }
 }
 
@@ -119,7 +126,7 @@ async fn look(
             vec![Share { units: shape::units_of(work), parts, observed: Vec::new() }]
         }
         Shape::Computed => {
-            let mut view = RemoteView::open(router, routes, &shape::units_of(work), reader).await?;
+            let mut view = RemoteView::of(router, routes, work, &shape::units_of(work), reader).await?;
             let outcomes = evaluate(&mut view, work).await?;
             return Ok((outcomes, view.into_seen()));
         }
@@ -153,6 +160,20 @@ pub(super) async fn unchanged(router: &Router, seen: &Seen) -> Result<bool, Rout
     Ok(observe(router, 0, &units, None).await? == *seen)
 }
 
+/// Whether some of the units look as they were seen, to a transaction that holds locks on others.
+pub(super) async fn still_seen(
+    router: &Router,
+    seen: &Seen,
+    units: &[Bytes],
+    reader: TransactionId,
+) -> Result<bool, RouterError> {
+    if units.is_empty() {
+        return Ok(true);
+    }
+    let found = observe(router, 0, units, Some(reader)).await?;
+    Ok(found.iter().all(|(unit, sight)| seen.get(unit) == Some(sight)))
+}
+
 /// How units look, group by group.
 pub(super) async fn observe(
     router: &Router,
@@ -164,7 +185,7 @@ pub(super) async fn observe(
     let mut sorted = units.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
-    let groups = shape::by_group(&routes, &sorted);
+    let groups = shape::in_requests(shape::by_group(&routes, &sorted));
     let request = |units: &Vec<Bytes>| {
         let commands = units.iter().cloned().map(observe_command).collect();
         Prepared::many(commands, units.clone(), Vec::new()).read_by(reader)

@@ -14,6 +14,8 @@ use crate::router::serving_group;
 
 /// Most keys of a transaction over several groups.
 pub const MAX_KEYS: usize = 4096;
+/// Most keys that are read together, without locks.
+pub const MAX_READ_KEYS: usize = 65_536;
 /// Most bytes of a transaction over several groups: its arguments, and what it writes.
 pub const MAX_BYTES: usize = 4 << 20;
 
@@ -24,7 +26,7 @@ pub(super) enum Shape {
     OneGroup,
     /// In several groups, but every part in one of them: each group evaluates its own.
     Shipped(Vec<Share>),
-    /// Some part lies in several groups, so data flows between them: the gateway evaluates.
+    /// Some part lies in several groups, or may read anywhere, so data flows between groups: the gateway evaluates.
     Computed,
 }
 
@@ -58,6 +60,9 @@ pub(super) fn shape(routes: &RouteMap, work: &Work) -> Shape {
     let groups: BTreeMap<Bytes, GroupId> =
         units_of(work).into_iter().map(|unit| (unit.clone(), group_of(routes, &unit))).collect();
     let Some(first) = groups.values().next().copied() else { return Shape::OneGroup };
+    if work.reads_beyond() {
+        return Shape::Computed;
+    }
     if groups.values().all(|group| *group == first) {
         return Shape::OneGroup;
     }
@@ -93,6 +98,11 @@ pub(super) fn by_group(routes: &RouteMap, units: &[Bytes]) -> Vec<Vec<Bytes>> {
         groups.entry(group_of(routes, unit)).or_default().push(unit.clone());
     }
     groups.into_values().collect()
+}
+
+/// The units of each group in requests that are not too large.
+pub(super) fn in_requests(groups: Vec<Vec<Bytes>>) -> Vec<Vec<Bytes>> {
+    groups.iter().flat_map(|units| units.chunks(MAX_KEYS)).map(<[Bytes]>::to_vec).collect()
 }
 
 /// The work run by run, if each part lies in one run; else its parts must be evaluated under all locks.
@@ -136,7 +146,7 @@ pub(super) fn merge<T>(shares: impl IntoIterator<Item = (Vec<usize>, Vec<T>)>, p
 /// Refuses what is too large to be held together.
 pub(super) fn check_size(work: &Work, units: usize) -> Result<(), TxnError> {
     if units > MAX_KEYS {
-        return Err(TxnError::TooManyKeys { keys: units });
+        return Err(TxnError::TooManyKeys { keys: units, most: MAX_KEYS });
     }
     check_bytes(work.parts.iter().map(|part| command_bytes(&part.command)).sum())
 }
@@ -150,7 +160,10 @@ fn command_bytes(command: &Command) -> usize {
     match command {
         Command::Redis(invocation) => invocation.args.iter().map(Bytes::len).sum(),
         Command::Raw(commands::raw::Operation::Put { value, .. }) => value.len(),
-        Command::Dynamo(commands::dynamo::Operation::PutItem { item, .. }) => item.len(),
+        Command::Dynamo(commands::dynamo::Operation::WriteItem(write)) => write.payload_bytes(),
+        Command::Dynamo(commands::dynamo::Operation::Together(writes)) => {
+            writes.iter().map(commands::dynamo::ItemWrite::payload_bytes).sum()
+        }
         Command::Raw(_) | Command::Dynamo(_) | Command::RedisSpan(_) | Command::Record(_) => 0,
     }
 }

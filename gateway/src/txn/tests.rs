@@ -12,9 +12,9 @@ use super::*;
 use crate::router::fake::{FakeNode, FakePlacement, Verdict, router, some_route, some_topology};
 use crate::router::fake_transactions::{FakeGroups, Fault};
 
-struct Cluster {
+pub(super) struct Cluster {
     groups: FakeGroups,
-    transactions: Transactions,
+    pub(super) transactions: Transactions,
     router: Router,
     nodes: [FakeNode; 2],
     _placement: FakePlacement,
@@ -22,13 +22,17 @@ struct Cluster {
 
 /// hello (slot 866) and b (slot 3300) are of group 1; foo (slot 12182) and a (slot 15495) of group 2.
 async fn cluster() -> Cluster {
+    cluster_divided_at(layout::redis_slot(8192)).await
+}
+
+/// Keys below `middle` are of group 1, the others of group 2.
+pub(super) async fn cluster_divided_at(middle: Vec<u8>) -> Cluster {
     let groups = FakeGroups::default();
     let node = || {
         let groups = groups.clone();
         FakeNode::start(move |request| groups.answer(request))
     };
     let nodes = [node().await, node().await];
-    let middle = layout::redis_slot(8192);
     let routes = RouteMap::new(1, vec![some_route(1, b"", &middle, 1, 1), some_route(2, &middle, b"", 2, 1)]).unwrap();
     let placement = FakePlacement::start(&routes, some_topology(&[&nodes[0], &nodes[1]], [1, 2])).await;
     let router = router(&placement).await;
@@ -92,7 +96,7 @@ impl Cluster {
     }
 
     /// Returns when no lock is left.
-    async fn unlocked(&self) {
+    pub(super) async fn unlocked(&self) {
         let started = Instant::now();
         while self.groups.locks() > 0 {
             assert!(started.elapsed() < Duration::from_secs(5), "{} locks are left", self.groups.locks());

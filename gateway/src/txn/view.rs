@@ -5,9 +5,13 @@
 //! given up. So everything that was read of a unit belongs to one version of it, and versions of all units are what the
 //! prewrites, or a second look, hold against.
 //!
+//! A command may read beyond the units that are named ([`Command::reads_beyond`]): of SORT BY the keys follow from the
+//! elements. Then the view grows: a unit that is met for the first time is looked at like those before, and belongs to
+//! what was seen, with its version.
+//!
 //! Writes stay here until they become intents ([`RemoteView::into_writes`]).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use commands::record::{self, Found};
@@ -15,11 +19,11 @@ use commands::{Command, Order, Outcome, Record, View, ViewError};
 use keyspace::layout::{REDIS, unit_len, version_key};
 use keyspace::{KeyRange, RouteMap, TransactionId, Version};
 
-use super::Work;
 use super::coordinate::Refusal;
 use super::read::{Seen, Sight, observe_command};
-use super::shape::by_group;
-use crate::router::{Prepared, Router, RouterError};
+use super::shape::{MAX_READ_KEYS, by_group, in_requests};
+use super::{TxnError, Work};
+use crate::router::{Prepared, Reason, Router, RouterError};
 
 /// What writes of this evaluation carry while it goes on: their version is known only when they commit.
 const UNCOMMITTED: Version = Version::MAX;
@@ -30,6 +34,8 @@ pub(super) struct RemoteView {
     reader: Option<TransactionId>,
     /// Every unit that may be touched, as it was first seen.
     seen: Seen,
+    /// Other units may be read, too.
+    grows: bool,
     /// Records as they were read.
     records: HashMap<Bytes, Option<Record>>,
     /// Records as they will be.
@@ -58,55 +64,87 @@ fn broken(error: &ViewError) -> Refusal {
 }
 
 impl RemoteView {
+    /// The view in which all parts of some work can be evaluated; see [`RemoteView::open`].
+    pub(super) async fn of(
+        router: &Router,
+        routes: &RouteMap,
+        work: &Work,
+        units: &[Bytes],
+        reader: Option<TransactionId>,
+    ) -> Result<Self, Refusal> {
+        let mut view = Self::open(router, routes, units, reader).await?;
+        view.grows = work.reads_beyond();
+        Ok(view)
+    }
+
     /// Looks at all units, which are sorted. `reader`: in the name of a transaction that has locked them.
-    pub(super) async fn open(
+    async fn open(
         router: &Router,
         routes: &RouteMap,
         units: &[Bytes],
         reader: Option<TransactionId>,
     ) -> Result<Self, Refusal> {
-        // When units expire that are alive by the time of their own group, and that time.
-        let mut expiring = Vec::new();
         let mut view = Self {
             router: router.clone(),
             reader,
             seen: Seen::new(),
+            grows: false,
             records: HashMap::new(),
             writes: BTreeMap::new(),
             now_ms: 0,
             trouble: None,
         };
-        let groups = by_group(routes, units);
+        let expiring = view.look_at(routes, units).await?;
+        // Whoever is told "gone" must not be followed by somebody who is told "still there": what has expired by the
+        // time of another group waits until it has by its own.
+        view.now_ms = expiring.iter().map(|unit| unit.group_ms).max().unwrap_or(0).max(view.now_ms);
+        if expiring.iter().any(|unit| unit.is_in_doubt(view.now_ms)) { Err(Refusal::Changed) } else { Ok(view) }
+    }
+
+    /// Reads of each unit how it looks, and the record that stands for it. When they expire, of those that do.
+    async fn look_at(&mut self, routes: &RouteMap, units: &[Bytes]) -> Result<Vec<Expiring>, Refusal> {
+        let mut expiring = Vec::new();
+        let groups = in_requests(by_group(routes, units));
         let look = |unit: &Bytes| {
             let key = version_key(unit).into();
             [observe_command(unit.clone()), Command::Record(record::Operation::Get { key })]
         };
         let request = |units: &Vec<Bytes>| {
             let commands = units.iter().flat_map(look).collect();
-            Prepared::many(commands, units.clone(), Vec::new()).read_by(reader)
+            Prepared::many(commands, units.clone(), Vec::new()).read_by(self.reader)
         };
-        let answers = router.submit(0, groups.iter().map(request).collect()).await;
+        let answers = self.router.submit(0, groups.iter().map(request).collect()).await;
         for (units, answer) in groups.into_iter().zip(answers) {
             let mut outcomes = answer?.into_iter();
             for unit in units {
                 let (sight, found) = (next_record(&mut outcomes)?, next_record(&mut outcomes)?);
                 let group_ms = sight.now_ms;
-                view.now_ms = view.now_ms.max(group_ms);
                 let (Some(sight), Found::Record(record)) = (Sight::of(&sight.found), found.found) else {
                     return Err(unexpected());
                 };
-                if let (Some(REDIS), Sight::Live(_), Some(record)) = (unit.first().copied(), sight, &record) {
-                    let expire_at_ms = commands::redis::expires_at(&version_key(&unit), &record.value);
-                    expiring.extend(expire_at_ms.map_err(|error| broken(&error))?.map(|at| (at, group_ms)));
+                let mut expire_at_ms = None;
+                if let (Some(REDIS), Some(record)) = (unit.first().copied(), &record) {
+                    let found = commands::redis::expires_at(&version_key(&unit), &record.value);
+                    expire_at_ms = found.map_err(|error| broken(&error))?;
                 }
-                view.records.insert(version_key(&unit).into(), record);
-                view.seen.insert(unit, sight);
+                expiring.push(Expiring { expire_at_ms, group_ms });
+                self.records.insert(version_key(&unit).into(), record);
+                self.seen.insert(unit, sight);
             }
         }
-        // Whoever is told "gone" must not be followed by somebody who is told "still there": what has expired by the
-        // time of another group waits until it has by its own.
-        let in_doubt = |(at, group_ms): &(u64, u64)| *group_ms < *at && *at <= view.now_ms;
-        if expiring.iter().any(in_doubt) { Err(Refusal::Changed) } else { Ok(view) }
+        Ok(expiring)
+    }
+
+    /// Looks at units that are met for the first time.
+    async fn grow(&mut self, units: &[Bytes]) -> Result<(), Refusal> {
+        let keys = self.seen.len() + units.len();
+        if keys > MAX_READ_KEYS {
+            return Err(Refusal::TooLarge(TxnError::TooManyKeys { keys, most: MAX_READ_KEYS }));
+        }
+        let routes = self.router.routes().ok_or(RouterError::Unavailable(Reason::NoRoute))?;
+        let expiring = self.look_at(&routes, units).await?;
+        // The time of this evaluation stands: a unit that its group judges otherwise is looked at again.
+        if expiring.iter().any(|unit| unit.is_in_doubt(self.now_ms)) { Err(Refusal::Changed) } else { Ok(()) }
     }
 
     /// How every unit looked.
@@ -127,10 +165,54 @@ impl RemoteView {
         !self.writes.is_empty()
     }
 
-    /// The unit of a key, if it is one of those named.
-    fn unit_of(&self, key: &[u8]) -> Result<Bytes, ViewError> {
-        let unit = unit_len(key).ok().and_then(|len| self.seen.get_key_value(&key[..len]));
-        unit.map(|(unit, _)| unit.clone()).ok_or_else(|| stray(key))
+    /// The unit of a key, if it is one of those named, or the view grows.
+    async fn unit_of(&mut self, key: &[u8]) -> Result<Bytes, ViewError> {
+        let len = unit_len(key).map_err(|_| stray(key))?;
+        if let Some((unit, _)) = self.seen.get_key_value(&key[..len]) {
+            return Ok(unit.clone());
+        }
+        if !self.grows {
+            return Err(stray(key));
+        }
+        let unit = Bytes::copy_from_slice(&key[..len]);
+        match self.grow(std::slice::from_ref(&unit)).await {
+            Ok(()) => Ok(unit),
+            Err(refusal) => Err(self.fail(refusal)),
+        }
+    }
+
+    /// Fetches records of units that were seen, and looks whether these still look the same.
+    async fn fetch(&mut self, keys: Vec<Bytes>) -> Result<(), Refusal> {
+        let routes = self.router.routes().ok_or(RouterError::Unavailable(Reason::NoRoute))?;
+        let mut by_unit: BTreeMap<Bytes, Vec<Bytes>> = BTreeMap::new();
+        for key in keys {
+            let len = unit_len(&key).map_err(|error| RouterError::Protocol(error.to_string()))?;
+            by_unit.entry(key.slice(..len)).or_default().push(key);
+        }
+        let units: Vec<Bytes> = by_unit.keys().cloned().collect();
+        let groups = in_requests(by_group(&routes, &units));
+        let read = |unit: &Bytes| {
+            let get = |key: &Bytes| Command::Record(record::Operation::Get { key: key.clone() });
+            std::iter::once(observe_command(unit.clone())).chain(by_unit[unit].iter().map(get)).collect::<Vec<_>>()
+        };
+        let request = |units: &Vec<Bytes>| {
+            Prepared::many(units.iter().flat_map(read).collect(), units.clone(), Vec::new()).read_by(self.reader)
+        };
+        let answers = self.router.submit(0, groups.iter().map(request).collect()).await;
+        for (units, answer) in groups.into_iter().zip(answers) {
+            let mut outcomes = answer?.into_iter();
+            for unit in units {
+                let sight = Sight::of(&next_record(&mut outcomes)?.found);
+                if sight != self.seen.get(&unit).copied() {
+                    return Err(Refusal::Changed);
+                }
+                for key in by_unit.get(&unit).into_iter().flatten() {
+                    let Found::Record(record) = next_record(&mut outcomes)?.found else { return Err(unexpected()) };
+                    self.records.insert(key.clone(), record);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads in one unit, and whether it still looks the same.
@@ -167,7 +249,10 @@ impl View for RemoteView {
         if let Some(read) = self.records.get(key) {
             return Ok(read.clone());
         }
-        let unit = self.unit_of(key)?;
+        let unit = self.unit_of(key).await?;
+        if let Some(read) = self.records.get(key) {
+            return Ok(read.clone());
+        }
         let key = Bytes::copy_from_slice(key);
         match self.read(unit, record::Operation::Get { key: key.clone() }).await? {
             Found::Record(record) => {
@@ -182,14 +267,15 @@ impl View for RemoteView {
         if self.writes.contains_key(key) {
             return Ok(Some(UNCOMMITTED));
         }
-        Ok(match self.seen.get(&self.unit_of(key)?) {
+        let unit = self.unit_of(key).await?;
+        Ok(match self.seen.get(&unit) {
             Some(Sight::Live(version) | Sight::Gone(version)) => Some(*version),
             Some(Sight::Never) | None => None,
         })
     }
 
     async fn scan(&mut self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<(Bytes, Record)>, ViewError> {
-        let unit = self.unit_of(range.start())?;
+        let unit = self.unit_of(range.start()).await?;
         if !KeyRange::prefix(unit.clone()).covers(range) {
             return Err(stray(range.start()));
         }
@@ -206,6 +292,21 @@ impl View for RemoteView {
             Found::Records(below) => Ok(lay_over(below, written, order, fetch, limit)),
             _ => Err(self.fail(unexpected())),
         }
+    }
+
+    async fn will_read(&mut self, keys: Vec<Vec<u8>>) -> Result<(), ViewError> {
+        let is_known = |key: &Bytes, view: &Self| view.writes.contains_key(key) || view.records.contains_key(key);
+        let mut keys: Vec<Bytes> = keys.into_iter().map(Bytes::from).filter(|key| !is_known(key, self)).collect();
+        if self.grows {
+            let met = keys.iter().filter_map(|key| unit_len(key).ok().map(|len| key.slice(..len)));
+            let met: BTreeSet<Bytes> = met.filter(|unit| !self.seen.contains_key(unit)).collect();
+            let met: Vec<Bytes> = met.into_iter().collect();
+            self.grow(&met).await.map_err(|refusal| self.fail(refusal))?;
+        }
+        keys.retain(|key| !is_known(key, self));
+        keys.sort_unstable();
+        keys.dedup();
+        self.fetch(keys).await.map_err(|refusal| self.fail(refusal))
     }
 
     fn put(&mut self, key: Vec<u8>, value: Bytes) {
@@ -235,6 +336,19 @@ impl View for RemoteView {
 
     fn random(&mut self) -> u64 {
         rand::random()
+    }
+}
+
+/// When a unit expires, and the time of its group when it was looked at.
+struct Expiring {
+    expire_at_ms: Option<u64>,
+    group_ms: u64,
+}
+
+impl Expiring {
+    /// Whether it has expired by one of the two times and not by the other.
+    fn is_in_doubt(&self, now_ms: u64) -> bool {
+        self.expire_at_ms.is_some_and(|at| (at <= self.group_ms) != (at <= now_ms))
     }
 }
 

@@ -8,6 +8,7 @@
 //! When a range is cut between the plan and the lock, the group refuses the old epoch, and the next attempt is planned
 //! anew; while the lock is held the range is not cut.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -55,22 +56,20 @@ impl Work {
 
 /// Work as it lies over the ranges now.
 #[derive(Debug)]
-pub(super) struct Spread {
+pub(super) struct Spread<'w> {
     /// Every part names its units.
-    pub(super) work: Work,
-    /// How many parts each part of the original has become.
-    counts: Vec<usize>,
+    pub(super) work: Cow<'w, Work>,
+    /// How many parts each part of the original has become; `None`: the work is the original.
+    counts: Option<Vec<usize>>,
 }
 
 /// Spreads what concerns a whole database.
-pub(super) fn spread(work: &Work, routes: &RouteMap) -> Spread {
-    let spans: Vec<KeyRange> = match work.is_over_database() {
-        false => Vec::new(),
-        true => {
-            let keys = redis_keys();
-            routes.overlapping(&keys).iter().filter_map(|route| route.range.intersect(&keys)).collect()
-        }
-    };
+pub(super) fn spread<'w>(work: &'w Work, routes: &RouteMap) -> Spread<'w> {
+    if !work.is_over_database() {
+        return Spread { work: Cow::Borrowed(work), counts: None };
+    }
+    let overlapping = routes.overlapping(&redis_keys());
+    let spans: Vec<KeyRange> = overlapping.iter().filter_map(|route| route.range.redis_part()).collect();
     let unit = |span: &KeyRange| Bytes::from(layout::span_unit(span.start()));
     let mut parts = Vec::with_capacity(work.parts.len());
     let mut counts = Vec::with_capacity(work.parts.len());
@@ -86,14 +85,16 @@ pub(super) fn spread(work: &Work, routes: &RouteMap) -> Spread {
         counts.push(parts.len() - before);
     }
     let spans: BTreeMap<Bytes, KeyRange> = spans.into_iter().map(|span| (unit(&span), span)).collect();
-    Spread { work: Work { parts, observed: work.observed.clone(), spans }, counts }
+    let work = Work { parts, observed: work.observed.clone(), spans, all_or_none: work.all_or_none };
+    Spread { work: Cow::Owned(work), counts: Some(counts) }
 }
 
-impl Spread {
+impl Spread<'_> {
     /// One outcome for each part of the original, from those of all parts.
     pub(super) fn gather(&self, outcomes: Vec<Outcome>) -> Result<Vec<Outcome>, TxnError> {
+        let Some(counts) = &self.counts else { return Ok(outcomes) };
         let mut outcomes = outcomes.into_iter();
-        let gathered = self.counts.iter().map(|&count| {
+        let gathered = counts.iter().map(|&count| {
             let mut of_part = outcomes.by_ref().take(count);
             let first = of_part.next().ok_or_else(|| RouterError::Protocol("a part without outcome".into()))?;
             of_part.try_fold(complete(first)?, |whole, outcome| merge(whole, complete(outcome)?))
@@ -158,7 +159,8 @@ mod tests {
 
     #[test]
     fn every_range_gets_its_part_and_one_outcome_comes_of_them() {
-        let spread = spread(&work(), &routes());
+        let work = work();
+        let spread = spread(&work, &routes());
         let units: Vec<_> = spread.work.parts.iter().flat_map(|part| &part.units).collect();
         assert_eq!(units[1..], [&b"r\0"[..], b"r\x20\0", b"r\x60\0"]);
         assert_eq!(spread.work.spans[&b"r\x60\0"[..]].end().unwrap(), "s", "other languages' keys are left out");
@@ -172,10 +174,11 @@ mod tests {
 
     #[test]
     fn the_anchor_does_not_depend_on_the_ranges() {
-        assert_eq!(work().anchor().unwrap(), b"r\0"[..]);
-        let first = spread(&work(), &routes()).work.parts.iter().flat_map(|part| part.units.clone()).min();
-        assert_eq!(first, work().anchor());
+        let work = work();
+        assert_eq!(work.anchor().unwrap(), b"r\0"[..]);
+        let first = spread(&work, &routes()).work.parts.iter().flat_map(|part| part.units.clone()).min();
+        assert_eq!(first, work.anchor());
         let whole = RouteMap::new(1, vec![some_route(1, b"", b"", 1, 1)]).unwrap();
-        assert_eq!(spread(&work(), &whole).work.spans.len(), 1);
+        assert_eq!(spread(&work, &whole).work.spans.len(), 1);
     }
 }

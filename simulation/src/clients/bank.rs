@@ -1,5 +1,8 @@
 //! A bank: money moves between accounts of several groups, and every reader of all accounts sees the same total.
 
+use std::collections::BTreeMap;
+
+use checkers::bank::{Action, Bank};
 use checkers::history::Outcome;
 
 use super::{Client, line, number};
@@ -9,20 +12,14 @@ pub const ACCOUNTS: usize = 5;
 /// What each holds at first.
 pub const DEPOSIT: i64 = 100;
 
-/// What is asked of the bank.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Call {
-    /// All accounts, at one moment.
-    Read,
-    /// From one account to another.
-    Transfer {
-        /// From here,
-        from: usize,
-        /// to there,
-        to: usize,
-        /// this much.
-        amount: i64,
-    },
+/// What is asked of the bank: accounts go by their numbers.
+pub type Call = Action<usize>;
+/// What it answers: the balances of the accounts that were touched.
+pub type Reply = BTreeMap<usize, i64>;
+
+/// As it opens. Nobody asks what an account holds before money leaves it.
+pub fn opened() -> Bank<usize> {
+    Bank { initial: (0..ACCOUNTS).map(|account| (account, DEPOSIT)).collect(), overdraft: true }
 }
 
 /// Works until there is nothing to do any more.
@@ -44,7 +41,8 @@ pub async fn work(mut client: Client) {
         let begun = ledger.begin(client.process, call.clone());
         let ended = match client.run(&lines(&call)).await {
             Outcome::Ok(values) => {
-                values.iter().map(number).collect::<Option<_>>().map_or(Outcome::Unknown, Outcome::Ok)
+                let balances: Option<Vec<i64>> = values.iter().map(number).collect();
+                balances.map_or(Outcome::Unknown, |balances| Outcome::Ok(touched(&call).zip(balances).collect()))
             }
             Outcome::Failed => Outcome::Failed,
             Outcome::Unknown => Outcome::Unknown,
@@ -70,6 +68,15 @@ fn lines(call: &Call) -> Vec<Vec<String>> {
             vec![line(["DECRBY", &name(*from), &amount]), line(["INCRBY", &name(*to), &amount])]
         }
     }
+}
+
+/// Whose balances are answered, in order.
+fn touched(call: &Call) -> impl Iterator<Item = usize> {
+    match call {
+        Call::Read => (0..ACCOUNTS).collect(),
+        Call::Transfer { from, to, .. } => vec![*from, *to],
+    }
+    .into_iter()
 }
 
 pub(super) fn name(account: usize) -> String {

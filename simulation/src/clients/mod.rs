@@ -1,7 +1,7 @@
 //! Clients: they work through the gateways with the transactions that Redis sessions use, and write down what they were
 //! told.
 //!
-//! - [`registers`]: SET, GET, and compare-and-set by WATCH, on single keys;
+//! - [`registers`]: SET, GET, and compare-and-set by WATCH, on single keys, and clients that only read them;
 //! - [`counters`]: INCRBY and GET, on single keys;
 //! - [`lists`]: transactions over keys of several groups that APPEND unique tokens and read;
 //! - [`bank`]: transfers over groups, and reads of all accounts;
@@ -42,6 +42,9 @@ pub mod snapshots;
 /// Longest pause of a client between two operations, in milliseconds.
 const LONGEST_PAUSE_MS: u64 = 120;
 
+/// How long a client waits for an answer before it hangs up, in milliseconds: something between these.
+const PATIENCE_MS: std::ops::Range<u64> = 300..4_000;
+
 /// What all clients of a simulation were told.
 #[derive(Default)]
 pub struct Book {
@@ -52,7 +55,7 @@ pub struct Book {
     /// Of transactions over lists.
     pub lists: Ledger<lists::Steps, ()>,
     /// Of the bank.
-    pub bank: Ledger<bank::Call, Vec<i64>>,
+    pub bank: Ledger<bank::Call, bank::Reply>,
     /// Answers that nobody should get.
     pub outrages: Mutex<Vec<String>>,
     /// Clients so far; also values that were never written before.
@@ -99,6 +102,7 @@ impl Clients {
             tokio::spawn(lists::work(self.hire(transactions)));
             tokio::spawn(bank::work(self.hire(transactions)));
         }
+        tokio::spawn(registers::watch(self.hire(transactions)));
         tokio::spawn(snapshots::work(self.hire(transactions), router.clone(), placement.clone()));
         tokio::spawn(databases::work(self.hire(transactions)));
         tokio::spawn(probe::work(self.hire(transactions), self.served.clone()));
@@ -106,13 +110,16 @@ impl Clients {
 
     fn hire(&self, transactions: &Transactions) -> Client {
         let process = self.book.draw();
+        let mut dice = StdRng::seed_from_u64(self.seed ^ process.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Client {
             transactions: transactions.clone(),
             book: self.book.clone(),
             resting: self.resting.clone(),
             trace: self.trace.clone(),
             process,
-            dice: StdRng::seed_from_u64(self.seed ^ process.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            connection: AtomicU64::new(process),
+            patience: Duration::from_millis(dice.random_range(PATIENCE_MS)),
+            dice,
         }
     }
 }
@@ -124,6 +131,9 @@ pub struct Client {
     resting: Arc<AtomicBool>,
     trace: Trace,
     process: u64,
+    /// Another one after it has hung up.
+    connection: AtomicU64,
+    patience: Duration,
     dice: StdRng,
 }
 
@@ -162,7 +172,17 @@ impl Client {
         parts: Vec<Part>,
         observed: Vec<(Bytes, Option<Version>)>,
     ) -> Outcome<Vec<CommandOutcome>> {
-        let ended = self.transactions.run(self.process, Work::new(parts, observed)).await;
+        let (transactions, connection) = (self.transactions.clone(), self.connection.load(Ordering::Relaxed));
+        let running = tokio::spawn(async move { transactions.run(connection, Work::new(parts, observed)).await });
+        let ended = match tokio::time::timeout(self.patience, running).await {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(broken)) => std::panic::resume_unwind(broken.into_panic()),
+            // The gateway goes on with it, as with anything else that nobody waits for any more.
+            Err(_) => {
+                self.connection.store(self.book.draw(), Ordering::Relaxed);
+                Err(TxnError::Router(RouterError::OutcomeUnknown))
+            }
+        };
         self.trace.note((self.process, format!("{what} -> {ended:?}")));
         match ended {
             Ok(outcomes) => Outcome::Ok(outcomes),

@@ -25,6 +25,14 @@ pub async fn work(mut client: Client) {
     }
 }
 
+/// Only reads: where nothing can be written any more, somebody must still ask what is there.
+pub async fn watch(mut client: Client) {
+    while client.next().await {
+        let key = format!("register:{}", client.roll(KEYS));
+        read(&client, &key).await;
+    }
+}
+
 async fn read(client: &Client, key: &str) -> Option<i64> {
     let ledger = &client.book.registers;
     let begun = ledger.begin(client.process, (key.to_owned(), Action::Read));

@@ -20,24 +20,28 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Works until there is nothing to do any more.
 pub async fn work(mut client: Client, router: Router, mut placement: DistributionClient<Channel>) {
     while client.next().await {
-        let asked = tokio::time::timeout(PATIENCE, placement.get_timestamp(GetTimestampRequest {})).await;
-        let Ok(Ok(answer)) = asked else { continue };
-        let timestamp = answer.into_inner().timestamp;
-        let ledger = client.book.bank.begin(client.process, bank::Call::Read);
-        let mut accounts = Vec::with_capacity(ACCOUNTS);
-        for account in 0..ACCOUNTS {
-            match read(&router, account, timestamp).await {
-                Some(balance) => accounts.push(balance),
-                None => break,
-            }
-            if !client.next().await {
-                break;
-            }
-        }
-        // Before the bank has opened there is nothing in it.
-        let read = accounts.len() == ACCOUNTS && accounts.iter().any(|balance| *balance != 0);
-        client.book.bank.end(&ledger, if read { Outcome::Ok(accounts) } else { Outcome::Failed });
+        let begun = client.book.bank.begin(client.process, bank::Call::Read);
+        let accounts = snapshot(&mut client, &router, &mut placement).await;
+        // A read without an answer has no effect; before the bank has opened there is nothing in it.
+        let accounts = accounts.filter(|accounts| accounts.values().any(|balance| *balance != 0));
+        client.book.bank.end(&begun, accounts.map_or(Outcome::Failed, Outcome::Ok));
     }
+}
+
+async fn snapshot(
+    client: &mut Client,
+    router: &Router,
+    placement: &mut DistributionClient<Channel>,
+) -> Option<bank::Reply> {
+    let asked = tokio::time::timeout(PATIENCE, placement.get_timestamp(GetTimestampRequest {})).await;
+    let timestamp = asked.ok()?.ok()?.into_inner().timestamp;
+    let mut accounts = bank::Reply::new();
+    for account in 0..ACCOUNTS {
+        accounts.insert(account, read(router, account, timestamp).await?);
+        // Time goes by; whether to rest is asked when it is all read.
+        client.next().await;
+    }
+    Some(accounts)
 }
 
 async fn read(router: &Router, account: usize, timestamp: u64) -> Option<i64> {

@@ -46,6 +46,9 @@ fn redis_value(value: redis::Value) -> wire::RedisValue {
         Value::Pairs(pairs) => {
             Kind::Pairs(values(pairs.into_iter().flat_map(|(first, second)| [first, second]).collect()))
         }
+        Value::Streams(pairs) => {
+            Kind::Streams(values(pairs.into_iter().flat_map(|(name, entries)| [name, entries]).collect()))
+        }
         Value::Set(items) => Kind::Set(values(items)),
         Value::BigNumber(digits) => Kind::BigNumber(digits),
         Value::Verbatim { format, text } => Kind::Verbatim(wire::RedisVerbatim { format, text }),
@@ -122,6 +125,26 @@ fn dynamo_result(outcome: dynamo::Outcome) -> wire::DynamoResult {
         dynamo::Outcome::Table(descriptor) => Result::Table(descriptor),
         dynamo::Outcome::Tables { names, more } => Result::Tables(wire::DynamoTableNames { names, more }),
         dynamo::Outcome::Fault { name, message } => Result::Fault(wire::DynamoFault { name, message }),
+        dynamo::Outcome::Part { item, bytes } => Result::Part(wire::DynamoPart { item, bytes: bytes as u64 }),
+        dynamo::Outcome::Written { attributes, old_bytes, new_bytes } => Result::Written(wire::DynamoWritten {
+            attributes: attributes.unwrap_or_default(),
+            old_bytes: old_bytes as u64,
+            new_bytes: new_bytes as u64,
+        }),
+        dynamo::Outcome::Page(page) => Result::Page(wire::DynamoPage {
+            items: page.items,
+            count: page.count as u64,
+            scanned: page.scanned as u64,
+            bytes: page.bytes as u64,
+            last: page.last.unwrap_or_default(),
+            more: page.more,
+        }),
+        dynamo::Outcome::Together(outcomes) => {
+            Result::Together(wire::DynamoResults { results: outcomes.into_iter().map(dynamo_result).collect() })
+        }
+        dynamo::Outcome::ConditionFailed { item } => {
+            Result::ConditionFailed(wire::DynamoConditionFailed { item: item.unwrap_or_default() })
+        }
     };
     wire::DynamoResult { result: Some(result) }
 }

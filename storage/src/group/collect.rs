@@ -206,11 +206,11 @@ mod tests {
     use std::sync::Arc;
 
     use commands::Order;
-    use keyspace::{Epoch, RangeId, RangeState, Route};
+    use keyspace::RangeId;
     use proptest::prelude::*;
 
     use super::super::keys::encode_value;
-    use super::super::ranges::{OwnedRange, RangeTable};
+    use super::super::ranges::RangeTable;
     use super::super::state::Head;
     use super::*;
     use crate::engine::memory::MemoryEngine;
@@ -224,15 +224,7 @@ mod tests {
     }
 
     fn view(engine: &MemoryEngine, flushed_at: Option<u64>) -> GroupView {
-        let route = Route {
-            range_id: RangeId(1),
-            range: KeyRange::all(),
-            group: GROUP,
-            epoch: Epoch(1),
-            state: RangeState::Active,
-            parent: RangeId(0),
-        };
-        let mut ranges = RangeTable::new(vec![OwnedRange::new(route)]);
+        let mut ranges = RangeTable::of_everything(GROUP);
         if let Some(e) = flushed_at {
             ranges = ranges.flush(RangeId(1), Some(0), version(e));
         }

@@ -9,7 +9,7 @@
 //! read that would have to call such a unit expired gets the locks alone.
 
 use bytes::Bytes;
-use keyspace::{GroupId, KeyRange, Version, layout};
+use keyspace::{GroupId, Version, layout};
 use proto::wire;
 
 use super::answer::is_expired;
@@ -67,8 +67,7 @@ fn met(group: GroupId, view: &GroupView, request: &ReadRequest) -> Result<Vec<(B
 
 /// The unit of the span that a key lies in.
 fn span_over(view: &GroupView, key: &[u8]) -> Option<Bytes> {
-    let redis = KeyRange::prefix(vec![layout::REDIS]);
-    let span = view.ranges.lookup(key)?.route.range.intersect(&redis)?;
+    let span = view.ranges.lookup(key)?.route.range.redis_part()?;
     span.contains(key).then(|| layout::span_unit(span.start()).into())
 }
 

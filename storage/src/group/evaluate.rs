@@ -24,6 +24,7 @@ use super::overlay::Overlay;
 use super::ranges::RangeTable;
 use super::records::RecordTable;
 use super::request::{Ask, ExecRequest, Outcome, Reason, Scope, Target, Waiting, locked, refusal, rejected};
+use super::standby::Standbys;
 use super::state::{FORMAT, GroupView, StateError};
 use super::transact::Obstacle;
 use super::versions::VersionReader;
@@ -158,6 +159,7 @@ impl World {
         draft: &'w mut Draft,
         in_flight: &'w dyn InFlight,
         queues: &'w WaitQueues<Waiting>,
+        standbys: &'w Standbys<Waiting>,
     ) -> Evaluator<'w> {
         // The borrow checker wants the base apart from the rest: the reader holds on to it while the rest changes.
         let World { group, clock, now_ms, ranges, dedup, locks, records, overlay, base, no_ranges } = self;
@@ -174,7 +176,9 @@ impl World {
             locks,
             records,
             queues,
+            standbys,
             freed: Vec::new(),
+            touched: Vec::new(),
             overlay,
             snapshot: &*base.snapshot,
             reader,
@@ -198,8 +202,11 @@ pub struct Evaluator<'w> {
     pub(super) locks: &'w mut LockTable,
     pub(super) records: &'w mut RecordTable,
     pub(super) queues: &'w WaitQueues<Waiting>,
+    standbys: &'w Standbys<Waiting>,
     /// Units that were unlocked.
     pub(super) freed: Vec<Bytes>,
+    /// Units that were written and at which somebody stands by.
+    touched: Vec<Bytes>,
     overlay: &'w mut Overlay,
     snapshot: &'w dyn crate::engine::Snapshot,
     reader: VersionReader<'w>,
@@ -214,6 +221,8 @@ pub enum Evaluated {
     Decided(Outcome),
     /// Nothing yet: it waits here.
     Waits(Place),
+    /// There is nothing to answer yet.
+    StandsBy,
 }
 
 impl Evaluator<'_> {
@@ -226,6 +235,16 @@ impl Evaluator<'_> {
     /// Units that were unlocked since the last call.
     pub fn take_freed(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.freed)
+    }
+
+    /// Units that were written since the last call, of those at which somebody stands by.
+    pub fn take_touched(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Whether somebody stands by at what was written.
+    pub fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
     }
 
     /// Brings the clock up to an oracle value; whether that is news to the replicas.
@@ -262,15 +281,15 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Evaluates one request; `ticket` is its place when it has waited.
-    pub fn evaluate(&mut self, ticket: Option<Ticket>, ask: &Ask) -> Evaluated {
+    /// Evaluates one request; `ticket` is its place when it has waited for locks, `again`: it has stood by.
+    pub fn evaluate(&mut self, ticket: Option<Ticket>, ask: &Ask, again: bool) -> Evaluated {
         match ask {
-            Ask::Exec(request) => self.exec(ticket, request),
+            Ask::Exec(request) => self.exec(ticket, request, again),
             Ask::Step(request) => self.step(ticket, request),
         }
     }
 
-    fn exec(&mut self, ticket: Option<Ticket>, request: &ExecRequest) -> Evaluated {
+    fn exec(&mut self, ticket: Option<Ticket>, request: &ExecRequest, again: bool) -> Evaluated {
         self.raise_e(request.seen_e);
         if let Some(stale) = self.stale_route(&request.targets) {
             return Evaluated::Decided(stale);
@@ -286,11 +305,13 @@ impl Evaluator<'_> {
             Some(Obstacle::Unit(place)) => return Evaluated::Waits(place),
             Some(Obstacle::Interval(seen)) => return Evaluated::Decided(locked(seen)),
         }
-        Evaluated::Decided(match self.first_changed(&request.observed) {
-            Ok(None) => self.run(request).unwrap_or_else(|error| rejected(error.to_string())),
-            Ok(Some(unit)) => refusal(Reason::Conflict(wire::Conflict { unit })),
-            Err(error) => rejected(error.to_string()),
-        })
+        match self.first_changed(&request.observed) {
+            Ok(None) => {
+                self.run(request, again).unwrap_or_else(|error| Evaluated::Decided(rejected(error.to_string())))
+            }
+            Ok(Some(unit)) => Evaluated::Decided(refusal(Reason::Conflict(wire::Conflict { unit }))),
+            Err(error) => Evaluated::Decided(rejected(error.to_string())),
+        }
     }
 
     pub(super) fn stored_reply(&self, batch: u64, id: RequestId) -> Outcome {
@@ -329,17 +350,26 @@ impl Evaluator<'_> {
     /// Evaluates commands in order; nothing that they write has an effect yet.
     pub(super) fn run_commands(&mut self, commands: &[Command]) -> Result<Ran, ViewError> {
         let mut view = ExecView { world: self, writes: BTreeMap::new(), flushes: Vec::new(), judged_expired: false };
-        let mut results = Vec::with_capacity(commands.len());
+        let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
-            results.push(answer::to_wire(evaluate_now(&mut view, command)?));
+            outcomes.push(evaluate_now(&mut view, command)?);
         }
         let ExecView { writes, flushes, judged_expired, .. } = view;
         self.draft.ticks |= judged_expired;
-        Ok(Ran { results: wire::Results { results }, writes, flushes })
+        Ok(Ran { outcomes, writes, flushes })
     }
 
-    fn run(&mut self, request: &ExecRequest) -> Result<Outcome, ViewError> {
-        let Ran { results, writes, flushes } = self.run_commands(&request.commands)?;
+    fn run(&mut self, request: &ExecRequest, again: bool) -> Result<Evaluated, ViewError> {
+        let Ran { outcomes, writes, flushes } = self.run_commands(&request.commands)?;
+        let without_effect = writes.is_empty() && flushes.is_empty();
+        if request.patience_ms > 0 && without_effect && found_nothing(&request.commands, &outcomes, again) {
+            return Ok(Evaluated::StandsBy);
+        }
+        self.decide(request, Ran { outcomes, writes, flushes }).map(Evaluated::Decided)
+    }
+
+    fn decide(&mut self, request: &ExecRequest, ran: Ran) -> Result<Outcome, ViewError> {
+        let (results, writes, flushes) = ran.into_parts();
         if effect_bytes(&results, &writes) > MAX_EFFECT_BYTES && !writes.is_empty() {
             return Ok(too_large());
         }
@@ -381,6 +411,7 @@ impl Evaluator<'_> {
 
     /// Puts one record into the batch and the overlay.
     pub(super) fn write(&mut self, key: Bytes, version: Version, value: Option<Bytes>) {
+        self.touch(&key);
         self.draft.bytes += key.len() + value.as_ref().map_or(0, Bytes::len) + 24;
         self.draft.entry.mutations.push(wire::Mutation {
             key: key.clone(),
@@ -389,6 +420,19 @@ impl Evaluator<'_> {
             value: value.clone(),
         });
         self.overlay.put(self.batch.n, key, version, value);
+    }
+
+    /// Notes whom a write concerns that stands by.
+    fn touch(&mut self, key: &Bytes) {
+        if self.standbys.is_empty() {
+            return;
+        }
+        if let Ok(length) = keyspace::layout::unit_len(key)
+            && self.standbys.is_watched(&key[..length])
+            && self.touched.last().is_none_or(|last| last != &key[..length])
+        {
+            self.touched.push(key.slice(..length));
+        }
     }
 
     /// Remembers what a request was answered that takes effect in this batch, at the clock's present version.
@@ -409,17 +453,17 @@ impl Evaluator<'_> {
 
     /// A mark holds for all Redis keys of a range.
     fn flushes_whole_ranges(&self, flushed: &KeyRange) -> bool {
-        let redis = KeyRange::prefix(vec![keyspace::layout::REDIS]);
-        self.ranges.iter().filter(|owned| owned.route.range.intersect(flushed).is_some()).all(|owned| {
-            let keys = owned.route.range.intersect(&redis);
-            keys.is_none_or(|keys| flushed.covers(&keys))
-        })
+        self.ranges
+            .iter()
+            .filter(|owned| owned.route.range.intersect(flushed).is_some())
+            .all(|owned| owned.route.range.redis_part().is_none_or(|keys| flushed.covers(&keys)))
     }
 
     /// Removes what lies below `version`: what is written at that version itself was written behind the flush.
     pub(super) fn flush(&mut self, range: &KeyRange, db: Option<u8>, version: Version) {
         debug_assert!(version.s > 0, "a version that was given out");
         let version = Version { s: version.s - 1, ..version };
+        self.touched.extend(self.standbys.units_within(range).cloned());
         let touched = self.ranges.iter().filter(|owned| owned.route.range.intersect(range).is_some());
         let touched: Vec<RangeId> = touched.map(|owned| owned.route.range_id).collect();
         for range_id in touched {
@@ -489,9 +533,32 @@ pub(super) fn too_large() -> Outcome {
 
 /// What commands have come to.
 pub(super) struct Ran {
-    pub(super) results: wire::Results,
-    pub(super) writes: BTreeMap<Bytes, Option<Bytes>>,
-    pub(super) flushes: Vec<(KeyRange, Option<u8>)>,
+    outcomes: Vec<commands::Outcome>,
+    writes: Writes,
+    flushes: Flushes,
+}
+
+/// Records and what they hold from now on; `None`: nothing.
+pub(super) type Writes = BTreeMap<Bytes, Option<Bytes>>;
+/// Keys and the database that is flushed there; `None`: all.
+pub(super) type Flushes = Vec<(KeyRange, Option<u8>)>;
+
+impl Ran {
+    /// Results in wire form, and what was written.
+    pub(super) fn into_parts(self) -> (wire::Results, Writes, Flushes) {
+        let results = self.outcomes.into_iter().map(answer::to_wire).collect();
+        (wire::Results { results }, self.writes, self.flushes)
+    }
+}
+
+/// Whether commands would block; of none at all: yes, whoever sends none waits for a change.
+fn found_nothing(commands: &[Command], outcomes: &[commands::Outcome], again: bool) -> bool {
+    commands.iter().zip(outcomes).all(|(command, outcome)| match (command, outcome) {
+        (Command::Redis(invocation), commands::Outcome::Redis(value)) => {
+            commands::redis::blocking::found_nothing(&invocation.args, value, again)
+        }
+        _ => false,
+    })
 }
 
 /// Whether a flush of this database, or of all, over these keys takes a key along.
@@ -524,8 +591,7 @@ impl ExecView<'_, '_> {
                 (key.clone(), record)
             })
             .collect();
-        let end = range.end().cloned().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        for (key, value) in self.writes.range((std::ops::Bound::Included(range.start().clone()), end)) {
+        for (key, value) in self.writes.range(range.bounds()) {
             pending.insert(key.clone(), value.clone().map(|value| Record { value, version }));
         }
         let mut base = self.world.reader.scan(range, order);

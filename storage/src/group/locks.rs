@@ -179,8 +179,7 @@ impl LockTable {
         txn: Option<TransactionId>,
         writes: bool,
     ) -> impl Iterator<Item = (&Bytes, &Holder)> {
-        let end = range.end().cloned().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let inside = self.units.range((std::ops::Bound::Included(range.start().clone()), end));
+        let inside = self.units.range(range.bounds());
         let over = self.spans.iter().filter(|(span, keys)| !range.contains(span) && keys.intersect(range).is_some());
         let over = over.map(|(span, _)| (span, &self.units[span]));
         let all = over.chain(inside).flat_map(|(unit, holders)| holders.iter().map(move |holder| (unit, holder)));

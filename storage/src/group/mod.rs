@@ -12,6 +12,7 @@
 //! - [`transact`]: the steps of transactions over several groups; [`locks`] are what they hold, [`records`] what was
 //!   decided, [`wait`] who waits for them, [`leftovers`] what nobody
 //!   looks after any more.
+//! - [`standby`]: requests that wait for data.
 //! - [`read`]: linearizable reads without an entry; [`contest`]: those that meet locks. [`suspend`] guards the lease they rest on.
 //! - [`apply`]: what a replica does with a committed entry; [`state`] and [`ranges`] are what it keeps, [`keys`] where.
 //! - [`machine`] is openraft's state machine over all that; [`split`] cuts ranges.
@@ -41,6 +42,7 @@ pub mod read;
 pub mod records;
 pub mod request;
 pub mod split;
+pub mod standby;
 pub mod state;
 pub mod suspend;
 pub mod transact;

@@ -2,9 +2,9 @@
 //! [`execute`](super::execute) for its steps).
 //!
 //! Everything that waits for something stands in exactly one place: `queue` for its evaluation, `waits` for locks of
-//! others, `drafted` for its batch to be proposed, a [`Flight`] for the batch to be decided, `unproven` for a read check.
+//! others, `standbys` for data, `drafted` for its batch to be proposed, a [`Flight`] for the batch to be decided, `unproven` for a read check.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,8 +24,9 @@ use super::gate::{Moment, Release, Sealed};
 use super::propose::{Proposal, Proposer, Verdict};
 use super::ranges::OwnedRange;
 use super::read::{CheckError, Replicate};
-use super::request::{Ask, Outcome, ReplyTo, Scope, Waiting, locked, not_executed};
+use super::request::{Ask, Outcome, ReplyTo, Scope, Waiting, locked, not_executed, still_waits, units_of};
 use super::split;
+use super::standby::{Standbys, Turn};
 use super::state::StateError;
 use super::wait::{Place, Ticket, WaitQueues};
 
@@ -101,6 +102,26 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Where the first request of a message stands, if it may stand by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FirstTurn {
+    /// Behind everybody.
+    New,
+    /// It takes over this turn.
+    Of(Turn),
+    /// The one whose turn it wants stands by no longer: has been answered, or is not here.
+    Gone,
+}
+
+impl FirstTurn {
+    fn turn(self) -> Option<Turn> {
+        match self {
+            FirstTurn::Of(turn) => Some(turn),
+            FirstTurn::New | FirstTurn::Gone => None,
+        }
+    }
+}
+
 /// A batch that is proposed and not decided.
 struct Flight {
     link: Link,
@@ -141,6 +162,10 @@ pub(super) struct Office<'x> {
     waits: WaitQueues<Waiting>,
     /// Those of them whose obstacle is gone.
     woken: VecDeque<Ticket>,
+    /// Requests that wait for data.
+    standbys: Standbys<Waiting>,
+    /// Those of them for whom there may be some.
+    called: BTreeSet<Turn>,
     /// Deadlines of waits count from here.
     began: Instant,
     now: Moment,
@@ -163,6 +188,8 @@ impl<'x> Office<'x> {
             queue: VecDeque::new(),
             waits: WaitQueues::default(),
             woken: VecDeque::new(),
+            standbys: Standbys::default(),
+            called: BTreeSet::new(),
             began: Instant::now(),
             now: Moment::default(),
         }
@@ -221,7 +248,7 @@ impl<'x> Office<'x> {
                     }
                 }
                 _ = sweep.tick() => self.sweep(),
-                _ = wait_look.tick(), if !self.waits.is_empty() => self.end_overdue_waits(),
+                _ = wait_look.tick(), if !self.waits.is_empty() || !self.standbys.is_empty() => self.end_overdue_waits(),
                 _ = leftover_look.tick(), if self.world.may_have_leftovers() => self.report_leftovers(),
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     tracing::warn!(group = self.executor.group.0, "a batch was not decided in time");
@@ -260,6 +287,11 @@ impl<'x> Office<'x> {
                 budget -= 1;
                 continue;
             }
+            if let Some(turn) = self.called.pop_first() {
+                self.evaluate_called(turn);
+                budget -= 1;
+                continue;
+            }
             match self.queue.pop_front() {
                 None => return,
                 Some(Job::Internal(internal, done)) => {
@@ -278,17 +310,25 @@ impl<'x> Office<'x> {
     /// Evaluates at most `most` of the requests and puts the rest back; gives back how many it looked at.
     fn evaluate_requests(&mut self, requests: Requests, most: usize) -> usize {
         let Requests { gateway, queued, mut refused, parked: mut overtaken } = requests;
-        let batch = self.next_link();
-        let flights = Flights(&self.flights);
         let mut queued = queued.into_iter();
         let before = queued.len();
+        let first = self.take_turn(queued.as_slice().first());
+        let batch = self.next_link();
+        let flights = Flights(&self.flights);
         let mut decided = Vec::with_capacity(before.min(most));
-        let mut parked = None;
-        let freed;
+        let (mut parked, mut standing) = (None, None);
+        let (freed, touched);
         {
-            let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits);
+            let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits, &self.standbys);
             evaluator.hear(gateway.incarnation, gateway.answered_below);
-            for (ask, reply) in queued.by_ref().take(most) {
+            while before - queued.len() < most {
+                let is_first = queued.len() == before;
+                let may_stand_by = queued.as_slice().first().is_some_and(|(ask, _)| ask.may_stand_by().is_some());
+                if (may_stand_by && !is_first) || evaluator.has_touched() {
+                    // Whoever stands by at what was written goes first, and who may do so is looked at alone.
+                    break;
+                }
+                let Some((ask, reply)) = queued.next() else { break };
                 if reply.is_abandoned() {
                     continue;
                 }
@@ -297,15 +337,21 @@ impl<'x> Office<'x> {
                     connection != 0 && (refused.contains(&connection) || overtakes(&overtaken, connection, &ask));
                 let outcome = if out_of_turn {
                     not_executed(wire::NotExecutedReason::Predecessor)
+                } else if is_first && first == FirstTurn::Gone {
+                    still_waits()
                 } else {
-                    match evaluator.evaluate(None, &ask) {
+                    match evaluator.evaluate(None, &ask, false) {
                         Evaluated::Decided(outcome) => outcome,
                         Evaluated::Waits(place) => {
                             // What comes behind it must see it in its queue.
                             if connection != 0 {
                                 overtaken.push((connection, place.units.clone()));
                             }
-                            parked = Some((Waiting { ask, reply }, place));
+                            parked = Some((Waiting { ask, reply, stood_by: None }, place));
+                            break;
+                        }
+                        Evaluated::StandsBy => {
+                            standing = Some(Waiting { ask, reply, stood_by: None });
                             break;
                         }
                     }
@@ -315,7 +361,7 @@ impl<'x> Office<'x> {
                 }
                 decided.push((reply, Answer::Outcome { e: evaluator.e(), outcome }));
             }
-            freed = evaluator.take_freed();
+            (freed, touched) = (evaluator.take_freed(), evaluator.take_touched());
         }
         let looked_at = before - queued.len();
         if queued.len() > 0 {
@@ -332,8 +378,57 @@ impl<'x> Office<'x> {
         if let Some((waiting, place)) = parked {
             self.park(None, waiting, place);
         }
+        if let Some(waiting) = standing {
+            self.stand_by(waiting, first.turn());
+        }
         self.wake(&freed);
+        self.call(&touched);
         looked_at
+    }
+
+    /// The turn of a request that comes instead of another one, or comes again on a new stream.
+    fn take_turn(&mut self, first: Option<&(Ask, ReplyTo)>) -> FirstTurn {
+        let Some(request) = first.and_then(|(ask, _)| ask.may_stand_by()) else { return FirstTurn::New };
+        if let Some((turn, _)) = self.standbys.replace(request.id) {
+            return FirstTurn::Of(turn);
+        }
+        let Some(replaced) = request.instead_of else { return FirstTurn::New };
+        match self.standbys.replace(replaced) {
+            None => FirstTurn::Gone,
+            Some((turn, waiting)) => {
+                let e = self.world.clock.e;
+                self.seal(Asker::Gateway(waiting.reply), Answer::Outcome { e, outcome: still_waits() });
+                FirstTurn::Of(turn)
+            }
+        }
+    }
+
+    /// Has a request stand by: at the turn that it had, or at the one that it takes.
+    fn stand_by(&mut self, waiting: Waiting, taken: Option<Turn>) {
+        let Some(request) = waiting.ask.may_stand_by() else {
+            unreachable!("only a request with patience is evaluated to stand by");
+        };
+        let patience = Duration::from_millis(request.patience_ms.into());
+        let (turn, until_ms) = match waiting.stood_by {
+            Some((turn, until_ms)) => (Some(turn), until_ms),
+            None => (taken, millis(self.began.elapsed() + patience)),
+        };
+        let (id, units) = (request.id, units_of(&request.targets));
+        self.standbys.stand_by(turn, id, units, until_ms, waiting);
+    }
+
+    /// Somebody who stood by is evaluated again.
+    fn evaluate_called(&mut self, turn: Turn) {
+        let Some((mut waiting, until_ms)) = self.standbys.take(turn) else { return };
+        if waiting.reply.is_abandoned() {
+            return;
+        }
+        waiting.stood_by = Some((turn, until_ms));
+        self.evaluate_again(None, waiting);
+    }
+
+    fn call(&mut self, touched: &[Bytes]) {
+        self.called.extend(touched.iter().flat_map(|unit| self.standbys.at(unit)));
     }
 
     /// A waiter begins again, in its place.
@@ -344,20 +439,27 @@ impl<'x> Office<'x> {
             self.woken.extend(woken);
             return;
         }
+        self.evaluate_again(Some(ticket), waiting);
+    }
+
+    fn evaluate_again(&mut self, ticket: Option<Ticket>, waiting: Waiting) {
         let batch = self.next_link();
         let flights = Flights(&self.flights);
-        let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits);
-        let evaluated = evaluator.evaluate(Some(ticket), &waiting.ask);
-        let (e, freed) = (evaluator.e(), evaluator.take_freed());
+        let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits, &self.standbys);
+        let evaluated = evaluator.evaluate(ticket, &waiting.ask, waiting.stood_by.is_some());
+        let (e, freed, touched) = (evaluator.e(), evaluator.take_freed(), evaluator.take_touched());
+        let left = if matches!(evaluated, Evaluated::Waits(_)) { None } else { ticket };
         match evaluated {
-            Evaluated::Decided(outcome) => {
-                self.seal(Asker::Gateway(waiting.reply), Answer::Outcome { e, outcome });
-                let woken = self.waits.leave(ticket);
-                self.woken.extend(woken);
-            }
-            Evaluated::Waits(place) => self.park(Some(ticket), waiting, place),
+            Evaluated::Decided(outcome) => self.seal(Asker::Gateway(waiting.reply), Answer::Outcome { e, outcome }),
+            Evaluated::StandsBy => self.stand_by(waiting, None),
+            Evaluated::Waits(place) => self.park(ticket, waiting, place),
+        }
+        if let Some(ticket) = left {
+            let woken = self.waits.leave(ticket);
+            self.woken.extend(woken);
         }
         self.wake(&freed);
+        self.call(&touched);
     }
 
     fn park(&mut self, ticket: Option<Ticket>, waiting: Waiting, place: Place) {
@@ -379,12 +481,18 @@ impl<'x> Office<'x> {
             if let Some(waiting) = self.waits.take(ticket) {
                 let batch = self.next_link();
                 let flights = Flights(&self.flights);
-                let evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits);
+                let evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits, &self.standbys);
                 let (e, outcome) = (evaluator.e(), locked(evaluator.seen_at(&unit)));
                 self.seal(Asker::Gateway(waiting.reply), Answer::Outcome { e, outcome });
             }
             let woken = self.waits.leave(ticket);
             self.woken.extend(woken);
+        }
+        for turn in self.standbys.overdue(millis(self.began.elapsed())) {
+            if let Some((waiting, _)) = self.standbys.take(turn) {
+                let e = self.world.clock.e;
+                self.seal(Asker::Gateway(waiting.reply), Answer::Outcome { e, outcome: still_waits() });
+            }
         }
     }
 
@@ -473,7 +581,7 @@ impl<'x> Office<'x> {
     }
 
     fn has_work(&self) -> bool {
-        !self.queue.is_empty() || !self.woken.is_empty()
+        !self.queue.is_empty() || !self.woken.is_empty() || !self.called.is_empty()
     }
 
     async fn propose(
@@ -613,7 +721,8 @@ impl<'x> Office<'x> {
     /// Nobody waits over the end of a run: what their places rested on may be gone.
     fn end_waits(&mut self) {
         self.woken.clear();
-        for waiting in self.waits.drain() {
+        self.called.clear();
+        for waiting in self.waits.drain().chain(self.standbys.drain()) {
             waiting.reply.send(0, not_executed(wire::NotExecutedReason::Restarted));
         }
     }
@@ -631,18 +740,19 @@ impl<'x> Office<'x> {
     /// Looks for gateways that were silent for long, and writes floors that had no batch to ride in.
     fn sweep(&mut self) {
         self.look_at_the_clock();
-        gauge!("storage_dedup_records", "group" => self.executor.group.0.to_string())
-            .set(self.world.dedup.len() as f64);
+        let group = self.executor.group.0.to_string();
+        gauge!("storage_dedup_records", "group" => group.clone()).set(self.world.dedup.len() as f64);
+        gauge!("storage_standbys", "group" => group).set(self.standbys.len() as f64);
         let mut changes = Changes::default();
         let now_ms = self.world.now_ms;
         self.world.dedup.expire(now_ms, &mut changes);
         let batch = self.next_link();
         let flights = Flights(&self.flights);
-        self.world.evaluator(batch, &mut self.draft, &flights, &self.waits).carry(changes);
+        self.world.evaluator(batch, &mut self.draft, &flights, &self.waits, &self.standbys).carry(changes);
         self.draft.entry.transactions.extend(self.world.collect_records());
         let batch = self.next_link();
         let flights = Flights(&self.flights);
-        let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits);
+        let mut evaluator = self.world.evaluator(batch, &mut self.draft, &flights, &self.waits, &self.standbys);
         evaluator.abort_abandoned();
         let freed = evaluator.take_freed();
         self.wake(&freed);
@@ -656,6 +766,7 @@ impl<'x> Office<'x> {
         }
         self.void_undecided();
         self.end_waits();
+        gauge!("storage_standbys", "group" => self.executor.group.0.to_string()).set(0);
         let raft = &self.executor.raft;
         self.queue.drain(..).for_each(|job| refuse(raft, job));
         self.link

@@ -4,7 +4,6 @@
 //! snapshot: a key is always found in one of the two. Entries of the overlay are newer than anything in the engine.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
 
 use bytes::Bytes;
 use keyspace::{KeyRange, Version};
@@ -49,8 +48,7 @@ impl Overlay {
 
     /// Pending writes of an interval, in order.
     pub fn range(&self, range: &KeyRange) -> impl DoubleEndedIterator<Item = (&Bytes, &Pending)> {
-        let end = range.end().cloned().map_or(Bound::Unbounded, Bound::Excluded);
-        self.writes.range((Bound::Included(range.start().clone()), end))
+        self.writes.range(range.bounds())
     }
 
     /// Drops what batches up to `applied` have brought to the engine.

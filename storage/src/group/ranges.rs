@@ -60,6 +60,19 @@ impl RangeTable {
         Self { ranges: Arc::new(ranges) }
     }
 
+    /// All keys in one range, with id 1.
+    #[cfg(test)]
+    pub fn of_everything(group: GroupId) -> Self {
+        Self::new(vec![OwnedRange::new(Route {
+            range_id: RangeId(1),
+            range: KeyRange::all(),
+            group,
+            epoch: Epoch(1),
+            state: RangeState::Active,
+            parent: RangeId(0),
+        })])
+    }
+
     /// Whether the group owns nothing yet.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()

@@ -10,6 +10,8 @@ use prost::Message;
 use proto::wire;
 use tokio::sync::mpsc;
 
+use super::standby::Turn;
+
 /// What a request may touch, and where its gateway believes that it lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -47,6 +49,10 @@ pub struct ExecRequest {
     pub commands: Vec<Command>,
     /// Client connection, 0 for none: a refusal refuses what follows it from the same one in the same batch.
     pub connection: u64,
+    /// How long it stands by while there is nothing to answer, milliseconds; 0: not at all.
+    pub patience_ms: u32,
+    /// The request whose turn it takes.
+    pub instead_of: Option<RequestId>,
 }
 
 /// One step of a transaction over several groups.
@@ -131,13 +137,15 @@ pub enum Ask {
     Step(StepRequest),
 }
 
-/// A request that waits for locks, and who asked.
+/// A request that waits for locks or stands by, and who asked.
 #[derive(Debug)]
 pub struct Waiting {
     /// The request.
     pub ask: Ask,
     /// Where the answer goes.
     pub reply: ReplyTo,
+    /// The turn that it had when it stood by, and until when it stands by, on the executor's clock.
+    pub stood_by: Option<(Turn, u64)>,
 }
 
 impl Ask {
@@ -146,6 +154,14 @@ impl Ask {
         match self {
             Ask::Exec(request) => &request.targets,
             Ask::Step(request) => &request.targets,
+        }
+    }
+
+    /// The request to be evaluated alone, if it is one that may stand by.
+    pub fn may_stand_by(&self) -> Option<&ExecRequest> {
+        match self {
+            Ask::Exec(request) => (request.patience_ms > 0 || request.instead_of.is_some()).then_some(request),
+            Ask::Step(_) => None,
         }
     }
 
@@ -308,6 +324,11 @@ pub fn not_executed(reason: wire::NotExecutedReason) -> Outcome {
 /// Locks stand in the way.
 pub fn locked(locks: Vec<wire::SeenLock>) -> Outcome {
     refusal(Reason::Locked(wire::Locked { locks }))
+}
+
+/// It stood by and found nothing.
+pub fn still_waits() -> Outcome {
+    refusal(Reason::StillWaits(wire::StillWaits {}))
 }
 
 /// The request can never succeed.

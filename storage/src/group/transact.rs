@@ -151,14 +151,13 @@ impl Evaluator<'_> {
 
     /// The spans that a prewrite locks, by their units. `None`: an interval that is not all Redis keys of a range.
     fn spans_of(&self, targets: &[Target]) -> Option<BTreeMap<Bytes, KeyRange>> {
-        let redis = KeyRange::prefix(vec![layout::REDIS]);
         let intervals = targets.iter().filter_map(|target| match &target.scope {
             Scope::Interval(range) => Some(range),
             Scope::Unit(_) => None,
         });
         let span = |range: &KeyRange| {
             let owned = self.ranges.lookup(range.start())?;
-            let whole = owned.route.range.intersect(&redis).as_ref() == Some(range);
+            let whole = owned.route.range.redis_part().as_ref() == Some(range);
             whole.then(|| (layout::span_unit(range.start()).into(), range.clone()))
         };
         intervals.map(span).collect()
@@ -252,17 +251,16 @@ impl Evaluator<'_> {
         units: Vec<Bytes>,
         spans: &BTreeMap<Bytes, KeyRange>,
     ) -> Result<Outcome, ViewError> {
-        let evaluated = self.run_commands(&prewrite.commands)?;
+        let (results, mut intents, flushed) = self.run_commands(&prewrite.commands)?.into_parts();
         let mut flushes: BTreeMap<Bytes, Vec<Option<u8>>> = BTreeMap::new();
-        for (range, db) in evaluated.flushes {
+        for (range, db) in flushed {
             match spans.iter().find(|(_, keys)| **keys == range) {
                 Some((span, _)) => flushes.entry(span.clone()).or_default().push(db),
                 None => return Ok(rejected("a transaction flushes outside of the spans that it names")),
             }
         }
-        let mut intents: BTreeMap<Bytes, Option<Bytes>> = evaluated.writes;
         intents.extend(prewrite.intents.iter().cloned());
-        if effect_bytes(&evaluated.results, &intents) > MAX_EFFECT_BYTES {
+        if effect_bytes(&results, &intents) > MAX_EFFECT_BYTES {
             return Ok(too_large());
         }
         let mut by_unit: BTreeMap<Bytes, Vec<(Bytes, Option<Bytes>)>> = BTreeMap::new();
@@ -279,8 +277,8 @@ impl Evaluator<'_> {
         if !prewrite.participants.is_empty() && self.records.get(request.txn).is_none() {
             self.make_record(request, &prewrite.participants);
         }
-        let mut results = Some(evaluated.results);
-        let vote = prepared(p, results.clone().unwrap_or_default());
+        let vote = prepared(p, results.clone());
+        let mut results = Some(results);
         for unit in units {
             let intents = by_unit.remove(&unit).unwrap_or_default();
             let flushes = flushes.remove(&unit).unwrap_or_default();

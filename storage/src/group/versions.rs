@@ -30,6 +30,10 @@ impl<'a> VersionReader<'a> {
 
     /// The newest visible version of a key.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Record>, StateError> {
+        self.newest(key)
+    }
+
+    fn newest(&self, key: &[u8]) -> Result<Option<Record>, StateError> {
         let newest = self.keys.data(key, self.at);
         // Nothing is ever written at the very first version.
         let behind = self.keys.data(key, Version::MIN);
@@ -61,7 +65,10 @@ impl<'a> VersionReader<'a> {
     pub fn scan(&self, range: &KeyRange, order: Order) -> Scan<'_> {
         let start = self.keys.data_prefix(range.start());
         let end = range.end().map_or_else(|| self.keys.all_data().1, |end| self.keys.data_prefix(end));
-        Scan { reader: self, cursor: self.snapshot.cursor(&start, &end), start, end, order, begun: false }
+        let last = range.end().and_then(|end| end.strip_suffix(&[0])).map(Bytes::copy_from_slice);
+        let last = last.filter(|last| range.contains(last));
+        let cursor = self.snapshot.cursor(&start, &end);
+        Scan { reader: self, cursor, range: range.clone(), start, end, last, order, begun: false }
     }
 }
 
@@ -80,11 +87,18 @@ fn parse<'c>(engine_key: &'c [u8], stored: &'c [u8]) -> Result<Here<'c>, StateEr
 }
 
 /// Visible records of an interval, see [`VersionReader::scan`].
+///
+/// No key begins with another one, so versions behind keys keep the order of keys. But a bound may begin with a key: "behind
+/// this key" is the key and a zero, and the versions of that key lie behind such a bound.
 pub struct Scan<'a> {
     reader: &'a VersionReader<'a>,
     cursor: Box<dyn Cursor + 'a>,
+    range: KeyRange,
+    /// The bounds where the cursor goes.
     start: Vec<u8>,
     end: Vec<u8>,
+    /// The interval ends right behind this key, which the cursor may or may not find: it is looked up.
+    last: Option<Bytes>,
     order: Order,
     begun: bool,
 }
@@ -96,7 +110,13 @@ impl Scan<'_> {
             self.begun = true;
             match self.order {
                 Order::Ascending => self.cursor.seek(&self.start)?,
-                Order::Descending => self.cursor.seek_back(&self.end)?,
+                Order::Descending => {
+                    self.cursor.seek_back(&self.end)?;
+                    let last = self.look_up_last()?;
+                    if last.is_some() {
+                        return Ok(last);
+                    }
+                }
             }
         }
         // Ends with the data: each round leaves one key behind.
@@ -113,11 +133,26 @@ impl Scan<'_> {
                 Order::Ascending => self.leave_upwards(&key)?,
                 Order::Descending => self.cursor.seek_back(&self.reader.keys.data_prefix(&key))?,
             }
+            if !self.range.contains(&key) || self.last.as_ref() == Some(&key) {
+                continue;
+            }
             if let Some(record) = newest.filter(|record| !self.reader.is_flushed(&key, record.version)) {
                 return Ok(Some((key, record)));
             }
         }
-        Ok(None)
+        match self.order {
+            Order::Ascending => {
+                let last = self.look_up_last()?;
+                self.last = None;
+                Ok(last)
+            }
+            Order::Descending => Ok(None),
+        }
+    }
+
+    fn look_up_last(&self) -> Result<Option<(Bytes, Record)>, StateError> {
+        let Some(last) = &self.last else { return Ok(None) };
+        Ok(self.reader.newest(last)?.map(|record| (last.clone(), record)))
     }
 
     /// Moves behind all versions of `key`.
@@ -147,8 +182,7 @@ mod tests {
     use crate::engine::memory::MemoryEngine;
     use crate::engine::{Batch, Engine};
     use crate::group::keys::encode_value;
-    use crate::group::ranges::OwnedRange;
-    use keyspace::{Epoch, RangeId, RangeState, Route, layout};
+    use keyspace::{RangeId, layout};
 
     const GROUP: GroupId = GroupId(3);
 
@@ -180,7 +214,7 @@ mod tests {
         fn reads_show_the_newest_visible_version(
             writes in prop::collection::btree_map((0u8..6, 1u64..30), prop::option::of(any::<u8>()), 0..60),
             at in 0u64..32,
-            bounds in (0u8..7, 0u8..7),
+            bounds in ((0u8..7, any::<bool>()), (0u8..7, any::<bool>())),
         ) {
             let writes: Vec<Write> = writes.into_iter().map(|((key, at), value)| (key, at, value)).collect();
             let engine = engine_with(&writes);
@@ -198,12 +232,15 @@ mod tests {
                 let found = reader.get(&layout::raw(&[key])).unwrap().map(|record| record.value[0]);
                 prop_assert_eq!(found, model.get(&key).and_then(|(_, value)| *value));
             }
+            // At a key, or right behind it.
+            let bound = |(key, behind): (u8, bool)| [layout::raw(&[key]), vec![0; usize::from(behind)]].concat();
             let (low, high) = (bounds.0.min(bounds.1), bounds.0.max(bounds.1));
-            let Some(range) = KeyRange::new(layout::raw(&[low]), Some(layout::raw(&[high]).into())) else {
+            let Some(range) = KeyRange::new(bound(low), Some(bound(high).into())) else {
                 return Ok(());
             };
+            let first_of = |(key, behind): (u8, bool)| key + u8::from(behind);
             let mut expected: Vec<(Bytes, u8)> = model
-                .range(low..high)
+                .range(first_of(low)..first_of(high))
                 .filter_map(|(key, (_, value))| Some((layout::raw(&[*key]).into(), (*value)?)))
                 .collect();
             for order in [Order::Ascending, Order::Descending] {
@@ -220,15 +257,7 @@ mod tests {
 
     #[test]
     fn a_flush_hides_what_was_there_and_nothing_newer() {
-        let route = Route {
-            range_id: RangeId(1),
-            range: KeyRange::all(),
-            group: GROUP,
-            epoch: Epoch(1),
-            state: RangeState::Active,
-            parent: RangeId(0),
-        };
-        let ranges = RangeTable::new(vec![OwnedRange::new(route)]).flush(RangeId(1), Some(0), version(5));
+        let ranges = RangeTable::of_everything(GROUP).flush(RangeId(1), Some(0), version(5));
         let engine = MemoryEngine::new();
         let mut batch = Batch::default();
         let (old, new) = (layout::redis_meta(0, b"old"), layout::redis_meta(0, b"new"));

@@ -13,7 +13,6 @@
 //! Pure: what waits is a `T`, and time is handed in.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::Bound;
 
 use bytes::Bytes;
 use keyspace::KeyRange;
@@ -181,8 +180,7 @@ impl<T> WaitQueues<T> {
 
     /// Units of an interval that somebody waits for.
     pub fn queued_within(&self, keys: &KeyRange) -> impl Iterator<Item = &Bytes> {
-        let end = keys.end().cloned().map_or(Bound::Unbounded, Bound::Excluded);
-        self.queues.range((Bound::Included(keys.start().clone()), end)).map(|(unit, _)| unit)
+        self.queues.range(keys.bounds()).map(|(unit, _)| unit)
     }
 
     /// Who is next when this unit becomes free.

@@ -53,8 +53,7 @@ pub async fn collect(node: Arc<Node>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = rounds.tick() => {}
         }
-        let mut led: Vec<_> = node.all().into_iter().filter(|replica| replica.leads()).collect();
-        led.sort_by_key(|replica| replica.group);
+        let led: Vec<_> = node.all().into_iter().filter(|replica| replica.leads()).collect();
         turn += 1;
         let Some(replica) = led.get(turn % led.len().max(1)) else { continue };
         passes.retain(|group, _| led.iter().any(|replica| replica.group == *group));
@@ -71,27 +70,28 @@ async fn step(
     limits: StepLimits,
 ) -> Result<(), StateError> {
     let safe_point_e = node.safe_point_e.load(Ordering::Relaxed);
-    let term = replica.metrics().current_term;
     let pause = Duration::from_millis(node.config.collect.every_ms);
-    let due = match passes.get(&replica.group).filter(|pass| pass.term == term) {
+    let term = replica.term();
+    let last = passes.get(&replica.group).filter(|pass| pass.term == term);
+    let due = match last {
         None => safe_point_e > 0,
         Some(Pass { next: Some(_), .. }) => false,
         Some(last) => safe_point_e > last.safe_point_e && last.began_at.elapsed() >= pause,
     };
+    if !due && last.is_none_or(|last| last.next.is_none()) {
+        return Ok(());
+    }
+    let view = replica.views.open()?;
     if due {
-        let clock = replica.views.open()?.head.clock;
-        let last = passes.get(&replica.group).filter(|pass| pass.term == term);
-        let news = last.is_none_or(|last| last.ripens || last.began != clock);
+        let began = view.head.clock;
+        let news = last.is_none_or(|last| last.ripens || last.began != began);
         let next = news.then(collect::beginning);
         // Without news the last pass holds for this safe point, too.
-        passes.insert(
-            replica.group,
-            Pass { term, began_at: Instant::now(), safe_point_e, began: clock, next, ripens: false },
-        );
+        let pass = Pass { term, began_at: Instant::now(), safe_point_e, began, next, ripens: false };
+        passes.insert(replica.group, pass);
     }
     let Some(pass) = passes.get_mut(&replica.group) else { return Ok(()) };
     let Some(start) = pass.next.clone() else { return Ok(()) };
-    let view = replica.views.open()?;
     let found = collect::step(replica.group, &view, &start, pass.safe_point_e, limits)?;
     drop(view);
     counter!("storage_garbage_looks_total").increment(found.looked_at as u64);

@@ -157,6 +157,11 @@ impl Replica {
         self.raft.server_metrics().borrow_watched().state == ServerState::Leader
     }
 
+    /// Its term, as far as it has voted.
+    pub fn term(&self) -> u64 {
+        openraft::vote::RaftVote::leader_id(&self.raft.server_metrics().borrow_watched().vote).term
+    }
+
     /// Tells the clock which nodes must agree with it.
     pub fn learn_voters(&self) {
         let server = self.raft.server_metrics().borrow_watched().clone();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use commands::{Command, Order, dynamo, raw, record, redis};
 use keyspace::layout::REDIS_DATABASES;
 use keyspace::slot::SLOTS;
-use keyspace::{Epoch, KeyRange, RangeId, RequestId, Version};
+use keyspace::{Epoch, Key, KeyRange, RangeId, RequestId, SystemKey, Version};
 use proto::{WireError, wire};
 
 use crate::group::request::{ExecRequest, Prewrite, ReadRequest, Scope, Step, StepRequest, Target};
@@ -35,6 +35,8 @@ pub fn exec(
         observed,
         commands: exec.commands.into_iter().map(command).collect::<Result<_, _>>()?,
         connection,
+        patience_ms: exec.patience_ms,
+        instead_of: (exec.instead_of != 0).then_some(RequestId { incarnation, sequence: exec.instead_of }),
     })
 }
 
@@ -142,6 +144,18 @@ fn record_operation(command: wire::RecordCommand) -> Result<record::Operation, W
     Ok(match command.operation.ok_or(missing("RecordCommand", "operation"))? {
         Operation::Get(key) => record::Operation::Get { key },
         Operation::Observe(unit) => record::Operation::Observe { unit },
+        Operation::Register(entry) => match Key::decode(&entry.key) {
+            Ok(Key::System(SystemKey::Entry { .. })) => {
+                record::Operation::Register { key: entry.key, value: entry.value }
+            }
+            _ => return Err(invalid("RecordRegister", "key")),
+        },
+        Operation::Replace(entry) => match Key::decode(&entry.key) {
+            Ok(Key::System(SystemKey::Entry { .. })) => {
+                record::Operation::Replace { key: entry.key, seen: entry.seen, value: entry.value }
+            }
+            _ => return Err(invalid("RecordReplace", "key")),
+        },
         Operation::Scan(scan) => {
             if scan.to_keyspace_end != scan.end.is_empty() {
                 return Err(invalid("RecordScan", "end"));
@@ -212,10 +226,39 @@ fn dynamo_operation(command: wire::DynamoCommand) -> Result<dynamo::Operation, W
     Ok(match command.operation.ok_or(missing("DynamoCommand", "operation"))? {
         Operation::CreateTable(create) => Do::CreateTable { name: create.name, descriptor: create.descriptor },
         Operation::DeleteTable(delete) => Do::DeleteTable { name: delete.name },
+        Operation::AlterTable(alter) => {
+            let alteration = dynamo::alter::Alteration::decode(&alter.alteration);
+            let alteration = alteration.map_err(|_| invalid("DynamoAlterTable", "alteration"))?;
+            Do::AlterTable { name: alter.name, alteration }
+        }
         Operation::DescribeTable(describe) => Do::DescribeTable { name: describe.name },
         Operation::ListTables(list) => Do::ListTables { start_after: list.start_after, limit: size(list.limit) },
-        Operation::PutItem(put) => Do::PutItem { key: put.key, item: put.item, return_old: put.return_old },
-        Operation::GetItem(get) => Do::GetItem { key: get.key },
-        Operation::DeleteItem(delete) => Do::DeleteItem { key: delete.key, return_old: delete.return_old },
+        Operation::GetItem(get) => {
+            let projection = match get.selection.is_empty() {
+                true => None,
+                false => selection(&get.selection, "DynamoGetItem")?.projection,
+            };
+            Do::GetItem { key: get.key, projection }
+        }
+        Operation::WriteItem(write) => Do::WriteItem(Box::new(item_write(write)?)),
+        Operation::Together(together) => {
+            Do::Together(together.writes.into_iter().map(item_write).collect::<Result<_, _>>()?)
+        }
+        Operation::ReadPage(page) => Do::ReadPage(Box::new(dynamo::PageRead {
+            selection: selection(&page.selection, "DynamoReadPage")?,
+            range: interval(page.start, page.end)?,
+            order: if page.reverse { Order::Descending } else { Order::Ascending },
+            max_items: size(page.max_items),
+            max_bytes: size(page.max_bytes),
+        })),
     })
+}
+
+fn item_write(write: wire::DynamoWriteItem) -> Result<dynamo::ItemWrite, WireError> {
+    let decoded = dynamo::ItemWrite::decode(write.key, &write.write, write.item);
+    decoded.map_err(|_| invalid("DynamoWriteItem", "write"))
+}
+
+fn selection(record: &[u8], message: &'static str) -> Result<dynamo::Selection, WireError> {
+    dynamo::Selection::decode(record).map_err(|_| invalid(message, "selection"))
 }

@@ -280,7 +280,7 @@ pub fn request(ticket: u64, sequence: Option<u64>, epoch: u64, commands: Vec<wir
     let anchor = targets.iter().map(|target| target.key.clone()).min().unwrap_or_default();
     let kind = match sequence {
         Some(sequence) => {
-            wire::request::Kind::Exec(wire::Exec { sequence, first_e: 0, anchor, observed: vec![], commands })
+            wire::request::Kind::Exec(wire::Exec { sequence, first_e: 0, anchor, commands, ..Default::default() })
         }
         None => wire::request::Kind::Read(wire::Read { commands, at: 0, txn: None }),
     };

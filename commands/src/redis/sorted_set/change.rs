@@ -171,16 +171,22 @@ impl<V: View> Database<'_, V> {
         })
     }
 
+    /// BZPOPMIN and BZPOPMAX key… timeout: of the first sorted set that there is
+    pub(super) async fn zpop_first(&mut self, keys: &[Bytes], order: Order) -> Reply {
+        for key in keys {
+            if let Some(mut set) = self.open_sorted_set(key).await? {
+                let ranks = outermost(set.len(), 1, order);
+                let popped = self.remove_ranks(&mut set, ranks, order).await?;
+                let popped = popped.into_iter().flat_map(|(member, score)| [Value::Bulk(member), Value::Double(score)]);
+                return Ok(Value::Array(std::iter::once(Value::Bulk(key.clone())).chain(popped).collect()));
+            }
+        }
+        Ok(Value::NullArray)
+    }
+
     /// ZMPOP numkeys key… MIN|MAX [COUNT count]: of the first sorted set that there is
     pub(super) async fn zmpop(&mut self, args: &[Bytes]) -> Reply {
-        let (keys, options) = parse_mpop(args)?;
-        let [end, options @ ..] = options else { return Err(RedisError::Syntax.into()) };
-        let order = match end.to_ascii_lowercase().as_slice() {
-            b"min" => Order::Ascending,
-            b"max" => Order::Descending,
-            _ => return Err(RedisError::Syntax.into()),
-        };
-        let count = parse_mpop_count(options)?;
+        let (keys, order, count) = parse_zmpop(args)?;
         for key in keys {
             if let Some(mut set) = self.open_sorted_set(key).await? {
                 let ranks = outermost(set.len(), count, order);
@@ -192,6 +198,18 @@ impl<V: View> Database<'_, V> {
         }
         Ok(Value::NullArray)
     }
+}
+
+/// The keys of ZMPOP, which end and how many.
+pub(in super::super) fn parse_zmpop(args: &[Bytes]) -> Result<(&[Bytes], Order, u64), RedisError> {
+    let (keys, options) = parse_mpop(args)?;
+    let [end, options @ ..] = options else { return Err(RedisError::Syntax) };
+    let order = match end.to_ascii_lowercase().as_slice() {
+        b"min" => Order::Ascending,
+        b"max" => Order::Descending,
+        _ => return Err(RedisError::Syntax),
+    };
+    Ok((keys, order, parse_mpop_count(options)?))
 }
 
 /// The ranks of the first `count` members in an order.

@@ -16,6 +16,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::access::{Database, Fault, Reply};
 use super::bag::{element, page_of};
+use super::blocking::waiting_keys;
 use super::counted::{Counted, just_above};
 use super::database::parse_cursor;
 use super::element_scan::{ScanOptions, page};
@@ -34,7 +35,7 @@ mod range;
 pub(super) mod score;
 
 use algebra::Operation;
-pub(super) use change::AddOptions;
+pub(super) use change::{AddOptions, parse_zmpop};
 use interval::Kind;
 use score::{from_order, to_order};
 
@@ -276,6 +277,9 @@ impl<V: View> Database<'_, V> {
         use SortedSetCommand::*;
         let key = &args[1];
         match command {
+            BZMPop => self.zmpop(&args[2..]).await,
+            BZPopMax => self.zpop_first(waiting_keys(args), Order::Descending).await,
+            BZPopMin => self.zpop_first(waiting_keys(args), Order::Ascending).await,
             ZAdd => self.zadd(key, &args[2..]).await,
             ZCard => Ok(Value::Integer(self.open_sorted_set(key).await?.map_or(0, |set| set.len()) as i64)),
             ZCount => self.zcount(key, Kind::Score, &args[2], &args[3]).await,

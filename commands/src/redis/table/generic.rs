@@ -1,7 +1,8 @@
 //! Commands on keys of any type.
 
 use super::super::arguments::{
-    EXPIRE_CONDITION, KEY, KEYS, integer, key, pattern, second_key, string, token, unix_time,
+    Argument, EXPIRE_CONDITION, KEY, KEYS, block, integer, key, key_pattern, one_of, pattern, second_key, string,
+    third_key, token, unix_time,
 };
 use super::DatabaseCommand::*;
 use super::Flag::*;
@@ -9,6 +10,13 @@ use super::GatewayCommand::Describe;
 use super::KeyCommand::*;
 use super::Place::{AtGateway, AtLeader, Container, OverDatabase};
 use super::{KeySpec, Spec};
+
+const SORT_PATTERNS_NOTES: &str = "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive \
+                                   from the content of the key we sort";
+const SORT_BY: Argument = key_pattern("pattern").after("BY").optional();
+const SORT_LIMIT: Argument = block("offset_count", &[integer("offset"), integer("count")]).after("LIMIT").optional();
+const SORT_GET: Argument = key_pattern("pattern").after("GET").optional().multiple().with_token_each();
+const SORT_ORDER: Argument = one_of("order", &[token("asc", "ASC"), token("desc", "DESC")]).optional();
 
 /// In alphabetical order.
 pub(super) const COMMANDS: &[Spec] = &[
@@ -33,6 +41,15 @@ pub(super) const COMMANDS: &[Spec] = &[
         .summary("Removes keys")
         .arguments(&[KEYS])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+    Spec::new("dump", AtLeader(Dump), 2, &[ReadOnly])
+        .keys(&[KeySpec::one(&["RO", "access"])])
+        .categories(&["keyspace"])
+        .group("generic")
+        .since("2.6.0")
+        .complexity("O(N) where N is the size of the value")
+        .summary("A value as bytes for RESTORE")
+        .arguments(&[KEY])
+        .tips(&["nondeterministic_output"]),
     Spec::new("exists", AtLeader(Exists), -2, &[ReadOnly, Fast])
         .keys(&[KeySpec::all(&["RO"])])
         .categories(&["keyspace"])
@@ -68,6 +85,13 @@ pub(super) const COMMANDS: &[Spec] = &[
         .summary("Lists the keys that match a pattern")
         .arguments(&[pattern("pattern")])
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
+    Spec::new("move", AtLeader(Move), 3, &[Write, Fast])
+        .keys(&[KeySpec::one(&["RW", "access", "update"])])
+        .categories(&["keyspace"])
+        .group("generic")
+        .complexity("O(N) where N is the size of the value")
+        .summary("Moves a key to another database")
+        .arguments(&[KEY, integer("db")]),
     Spec::new("object", Container, -2, &[])
         .group("generic")
         .since("2.2.3")
@@ -167,6 +191,22 @@ pub(super) const COMMANDS: &[Spec] = &[
         .complexity("O(N) where N is the size of the value")
         .summary("Gives a key another name that is not taken")
         .arguments(&[KEY, second_key("newkey")]),
+    Spec::new("restore", AtLeader(Restore), -4, &[Write, DenyOom])
+        .keys(&[KeySpec::one(&["OW", "update"])])
+        .categories(&["keyspace", "dangerous"])
+        .group("generic")
+        .since("2.6.0")
+        .complexity("O(N) where N is the size of the value, O(N*log(N)) of a sorted set")
+        .summary("Makes a key of what DUMP answered")
+        .arguments(&[
+            KEY,
+            integer("ttl"),
+            string("serialized-value"),
+            token("replace", "REPLACE").optional(),
+            token("absttl", "ABSTTL").optional(),
+            integer("seconds").after("IDLETIME").optional(),
+            integer("frequency").after("FREQ").optional(),
+        ]),
     Spec::new("scan", OverDatabase(Scan), -2, &[ReadOnly])
         .categories(&["keyspace"])
         .group("generic")
@@ -179,6 +219,36 @@ pub(super) const COMMANDS: &[Spec] = &[
             string("type").after("TYPE").optional(),
         ])
         .tips(&["nondeterministic_output", "request_policy:special"]),
+    Spec::new("sort", AtLeader(Sort), -2, &[Write, DenyOom, MovableKeys])
+        .keys(&[
+            KeySpec::one(&["RO", "access"]),
+            KeySpec::unnamed(&["RO", "access"]).notes(SORT_PATTERNS_NOTES),
+            KeySpec::sort_store(&["OW", "update"]).notes(
+                "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in \
+                 the argument array",
+            ),
+        ])
+        .categories(&["set", "sortedset", "list", "dangerous"])
+        .group("generic")
+        .complexity("O(N+M*log(M)) where N is the number of elements and M the number of elements answered")
+        .summary("Sorts the elements of a list, a set or a sorted set, and answers or stores them")
+        .arguments(&[
+            KEY,
+            SORT_BY,
+            SORT_LIMIT,
+            SORT_GET,
+            SORT_ORDER,
+            token("sorting", "ALPHA").optional(),
+            third_key("destination").after("STORE").optional(),
+        ]),
+    Spec::new("sort_ro", AtLeader(SortRo), -2, &[ReadOnly, MovableKeys])
+        .keys(&[KeySpec::one(&["RO", "access"]), KeySpec::unnamed(&["RO", "access"]).notes(SORT_PATTERNS_NOTES)])
+        .categories(&["set", "sortedset", "list", "dangerous"])
+        .group("generic")
+        .since("7.0.0")
+        .complexity("O(N+M*log(M)) where N is the number of elements and M the number of elements answered")
+        .summary("Sorts the elements of a list, a set or a sorted set")
+        .arguments(&[KEY, SORT_BY, SORT_LIMIT, SORT_GET, SORT_ORDER, token("sorting", "ALPHA").optional()]),
     Spec::new("touch", AtLeader(Exists), -2, &[ReadOnly, Fast])
         .keys(&[KeySpec::all(&["RO"])])
         .categories(&["keyspace"])

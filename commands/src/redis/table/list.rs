@@ -1,6 +1,6 @@
 //! Commands on lists.
 
-use super::super::arguments::{KEY, integer, key, one_of, second_key, string, token};
+use super::super::arguments::{KEY, KEYS, double, integer, key, one_of, second_key, string, token};
 use super::Flag::*;
 use super::KeyCommand::List;
 use super::ListCommand::*;
@@ -9,6 +9,57 @@ use super::{KeySpec, Spec};
 
 /// In alphabetical order.
 pub(super) const COMMANDS: &[Spec] = &[
+    Spec::new("blmove", AtLeader(List(BLMove)), 6, &[Write, DenyOom, NoScript, Blocking])
+        .keys(&[KeySpec::one(&["RW", "access", "delete"]), KeySpec::at(2, &["RW", "insert"])])
+        .categories(&["list"])
+        .group("list")
+        .since("6.2.0")
+        .summary("Moves an element from an end of a list to an end of another, and waits for one")
+        .arguments(&[
+            key("source"),
+            second_key("destination"),
+            one_of("wherefrom", &[token("left", "LEFT"), token("right", "RIGHT")]),
+            one_of("whereto", &[token("left", "LEFT"), token("right", "RIGHT")]),
+            double("timeout"),
+        ]),
+    Spec::new("blmpop", AtLeader(List(BLMPop)), -5, &[Write, Blocking, MovableKeys])
+        .keys(&[KeySpec::counted(2, &["RW", "access", "delete"])])
+        .categories(&["list"])
+        .group("list")
+        .since("7.0.0")
+        .complexity("O(N+M) where N is the number of keys and M the number of elements taken")
+        .summary("Takes elements off the first list that has any, and waits for one")
+        .arguments(&[
+            double("timeout"),
+            integer("numkeys"),
+            KEY.multiple(),
+            one_of("where", &[token("left", "LEFT"), token("right", "RIGHT")]),
+            integer("count").after("COUNT").optional(),
+        ]),
+    Spec::new("blpop", AtLeader(List(BLPop)), -3, &[Write, NoScript, Blocking])
+        .keys(&[KeySpec::all_but_last(&["RW", "access", "delete"])])
+        .categories(&["list"])
+        .group("list")
+        .since("2.0.0")
+        .complexity("O(N) where N is the number of keys")
+        .summary("Takes an element off the head of the first list that has any, and waits for one")
+        .arguments(&[KEYS, double("timeout")]),
+    Spec::new("brpop", AtLeader(List(BRPop)), -3, &[Write, NoScript, Blocking])
+        .keys(&[KeySpec::all_but_last(&["RW", "access", "delete"])])
+        .categories(&["list"])
+        .group("list")
+        .since("2.0.0")
+        .complexity("O(N) where N is the number of keys")
+        .summary("Takes an element off the tail of the first list that has any, and waits for one")
+        .arguments(&[KEYS, double("timeout")]),
+    Spec::new("brpoplpush", AtLeader(List(BRPopLPush)), 4, &[Write, DenyOom, NoScript, Blocking])
+        .keys(&[KeySpec::one(&["RW", "access", "delete"]), KeySpec::at(2, &["RW", "insert"])])
+        .categories(&["list"])
+        .group("list")
+        .since("2.2.0")
+        .summary("Moves the tail of a list to the head of another, and waits for one")
+        .arguments(&[key("source"), second_key("destination"), double("timeout")])
+        .deprecated("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments"),
     Spec::new("lindex", AtLeader(List(LIndex)), 3, &[ReadOnly])
         .keys(&[KeySpec::one(&["RO", "access"])])
         .categories(&["list"])

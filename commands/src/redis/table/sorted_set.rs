@@ -1,6 +1,6 @@
 //! Commands on sorted sets.
 
-use super::super::arguments::{KEY, block, double, integer, key, one_of, pattern, second_key, string, token};
+use super::super::arguments::{KEY, KEYS, block, double, integer, key, one_of, pattern, second_key, string, token};
 use super::Flag::*;
 use super::KeyCommand::SortedSet;
 use super::Place::AtLeader;
@@ -9,6 +9,36 @@ use super::{KeySpec, Spec};
 
 /// In alphabetical order.
 pub(super) const COMMANDS: &[Spec] = &[
+    Spec::new("bzmpop", AtLeader(SortedSet(BZMPop)), -5, &[Write, Blocking, MovableKeys])
+        .keys(&[KeySpec::counted(2, &["RW", "access", "delete"])])
+        .categories(&["sortedset"])
+        .group("sorted-set")
+        .since("7.0.0")
+        .complexity("O(K)+O(M*log(N)) for K keys, M members taken of a sorted set of size N")
+        .summary("Takes members off the first sorted set that has any, and waits for one")
+        .arguments(&[
+            double("timeout"),
+            integer("numkeys"),
+            KEY.multiple(),
+            one_of("where", &[token("min", "MIN"), token("max", "MAX")]),
+            integer("count").after("COUNT").optional(),
+        ]),
+    Spec::new("bzpopmax", AtLeader(SortedSet(BZPopMax)), -3, &[Write, NoScript, Blocking, Fast])
+        .keys(&[KeySpec::all_but_last(&["RW", "access", "delete"])])
+        .categories(&["sortedset"])
+        .group("sorted-set")
+        .since("5.0.0")
+        .complexity("O(log(N)) for a sorted set of size N")
+        .summary("Takes the member with the highest score off the first sorted set that has any, and waits for one")
+        .arguments(&[KEYS, double("timeout")]),
+    Spec::new("bzpopmin", AtLeader(SortedSet(BZPopMin)), -3, &[Write, NoScript, Blocking, Fast])
+        .keys(&[KeySpec::all_but_last(&["RW", "access", "delete"])])
+        .categories(&["sortedset"])
+        .group("sorted-set")
+        .since("5.0.0")
+        .complexity("O(log(N)) for a sorted set of size N")
+        .summary("Takes the member with the lowest score off the first sorted set that has any, and waits for one")
+        .arguments(&[KEYS, double("timeout")]),
     Spec::new("zadd", AtLeader(SortedSet(ZAdd)), -4, &[Write, DenyOom, Fast])
         .keys(&[KeySpec::one(&["RW", "update"])])
         .categories(&["sortedset"])

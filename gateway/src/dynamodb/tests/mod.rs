@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alter;
 mod api;
+mod expressions;
 mod hostile;
+mod legacy;
+mod many;
 mod serving;
+mod tokens;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -65,6 +70,45 @@ impl FakeStore {
 }
 
 impl Store for FakeStore {
+    async fn call_all(&self, calls: Vec<Call>) -> Vec<Result<Outcome, StoreError>> {
+        let mut answers = Vec::with_capacity(calls.len());
+        for call in calls {
+            answers.push(self.call(call).await);
+        }
+        answers
+    }
+
+    async fn transact(&self, calls: Vec<Call>) -> Result<Vec<Outcome>, StoreError> {
+        if !calls.iter().any(|call| call.operation.writes()) {
+            return self.call_all(calls).await.into_iter().collect();
+        }
+        let units: Vec<_> = calls.iter().flat_map(|call| call.units.clone()).collect();
+        let write = |call: Call| match call.operation {
+            Operation::WriteItem(write) => *write,
+            other => panic!("{other:?}"),
+        };
+        let together = Operation::Together(calls.into_iter().map(write).collect());
+        match self.call(Call::on_units(together, units)).await? {
+            Outcome::Together(outcomes) => Ok(outcomes),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Every range is cut at every seventh item.
+    async fn parts_of(&self, range: &KeyRange) -> Result<Vec<KeyRange>, StoreError> {
+        let cuts: Vec<_> = self.view.lock().unwrap().records().keys().step_by(7).cloned().collect();
+        let mut parts = Vec::new();
+        let mut rest = range.clone();
+        for cut in cuts {
+            if let Some((below, above)) = rest.split_at(&cut) {
+                parts.push(below);
+                rest = above;
+            }
+        }
+        parts.push(rest);
+        Ok(parts)
+    }
+
     async fn call(&self, call: Call) -> Result<Outcome, StoreError> {
         self.calls.lock().unwrap().push(call.operation.clone());
         self.gate.acquire().await.unwrap().forget();
@@ -83,10 +127,13 @@ impl Store for FakeStore {
             assert!(!changed || named(key), "{:?} changed a key that it does not name", call.operation);
         }
         match &call.operation {
-            Operation::GetItem { key } => assert!(named(key)),
+            Operation::GetItem { key, .. } => assert!(named(key)),
             Operation::ListTables { start_after, .. } => {
                 let wanted = commands::dynamo::names_above(start_after);
                 assert!(call.intervals.iter().any(|interval: &KeyRange| interval.covers(&wanted)));
+            }
+            Operation::ReadPage(page) => {
+                assert!(call.intervals.iter().any(|interval: &KeyRange| interval.covers(&page.range)));
             }
             _ => {}
         }

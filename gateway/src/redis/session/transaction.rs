@@ -6,25 +6,16 @@
 use std::io;
 
 use bytes::Bytes;
-use commands::redis::{GatewayCommand, Invocation, RedisError, Spec, TransactionCommand, Value, parse_database, units};
+use commands::redis::{GatewayCommand, Invocation, Spec, TransactionCommand, Value, parse_database, resolve, units};
 
 use super::{Barrier, Burst, Session, WRITE_BYTES};
+use crate::redis::access::Context;
 use crate::redis::multi::{self, Exec, Queued};
 use crate::redis::together::Together;
-use crate::redis::{local, refusal, reply};
+use crate::redis::{access, ledger, local, pubsub, refusal, reply};
 use crate::txn::TxnError;
 
 impl Session {
-    /// AUTH, which is not in the table.
-    pub(super) fn authenticate(&mut self, args: &[Bytes]) -> Value {
-        let value = local::authenticate(args);
-        match self.transaction.is_queueing() {
-            false => value,
-            true if args.len() == 1 => self.transaction.refuse(RedisError::WrongArity { command: "auth" }),
-            true => self.transaction.queue_answered(value),
-        }
-    }
-
     /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
     pub(super) fn take_transactional(
         &mut self,
@@ -81,19 +72,32 @@ impl Session {
     /// at before, because what is behind it goes to another database.
     pub(super) async fn exec(&mut self, work: multi::Work) -> io::Result<()> {
         let multi::Work { mut commands, watched } = work;
+        // Since they were queued, rules may have changed. What is behind an AUTH is still judged as before it.
+        for queued in &mut commands {
+            let (Queued::Keyed(_, args) | Queued::Database(args) | Queued::Local(_, args) | Queued::PubSub(_, args)) =
+                &*queued
+            else {
+                continue;
+            };
+            if let Ok(spec) = resolve(args)
+                && let Err(line) = self.may(spec, args, Context::Exec)
+            {
+                *queued = Queued::Answered(Value::Error(line));
+            }
+        }
         let mut db = self.settings.database;
         let mut together = Together::default();
-        for queued in &mut commands {
+        for queued in &commands {
             match queued {
                 Queued::Keyed(spec, args) => {
-                    let invocation = Invocation { db, args: std::mem::take(args) };
+                    let invocation = Invocation { db, args: args.clone() };
                     together.add(&self.shared.router, spec, invocation);
                 }
                 Queued::Database(args) => {
-                    together.add_over_database(Invocation { db, args: std::mem::take(args) });
+                    together.add_over_database(Invocation { db, args: args.clone() });
                 }
                 Queued::Local(GatewayCommand::Select, args) => db = parse_database(&args[1]).unwrap_or(db),
-                Queued::Local(..) | Queued::Answered(_) => {}
+                Queued::Local(..) | Queued::PubSub(..) | Queued::Answered(_) => {}
             }
         }
         let is_watching = !watched.is_empty();
@@ -104,13 +108,41 @@ impl Session {
             Err(error) => return self.write_reply(&refusal::transaction(&error)).await,
         };
         let mut replies = replies.into_iter();
-        reply::write_array(commands.len(), &mut self.output);
+        // EXEC is counted as a whole, and what it ran by its share of the time.
+        let standing = self.standing.take();
+        let took = standing.as_ref().map(|standing| standing.since.elapsed()).unwrap_or_default();
+        let share = took.checked_div(commands.len() as u32).unwrap_or_default();
+        let silent = standing.as_ref().is_some_and(|standing| standing.entry.silent);
+        if !silent {
+            reply::write_array(commands.len(), &mut self.output);
+        }
         for queued in commands {
-            let value = match queued {
-                Queued::Keyed(..) | Queued::Database(_) => replies.next().unwrap_or_else(refusal::unexpected),
-                Queued::Local(command, args) => local::answer(command, &args, &mut self.settings, &self.shared),
-                Queued::Answered(value) => value,
+            let (value, args) = match queued {
+                Queued::Keyed(_, args) | Queued::Database(args) => {
+                    (replies.next().unwrap_or_else(refusal::unexpected), args)
+                }
+                Queued::Local(command, args) if access::waits(command, &args) => {
+                    (access::answer::answer(command, &args, &mut self.settings, &self.shared).await, args)
+                }
+                Queued::Local(command, args) => (local::answer(command, &args, &mut self.settings, &self.shared), args),
+                Queued::PubSub(command, args) => match self.shared.pubsub.run(command, &args, &self.client).await {
+                    pubsub::Answer::Reply(value) => (value, args),
+                    pubsub::Answer::Confirmations(pushes) => {
+                        for push in pushes.iter().filter(|_| !silent) {
+                            reply::write_push(push, self.settings.protocol, &mut self.output);
+                        }
+                        continue;
+                    }
+                },
+                Queued::Answered(value) => (value, Vec::new()),
             };
+            self.show(&args);
+            if let Ok(spec) = resolve(&args) {
+                ledger::count_inner(spec, &args, &value, share, &self.client, &self.shared);
+            }
+            if silent {
+                continue;
+            }
             // HELLO in the queue changes the version for the items behind it.
             reply::write(&value, self.settings.protocol, &mut self.output);
             if self.output.len() >= WRITE_BYTES {
@@ -118,6 +150,10 @@ impl Session {
             }
         }
         self.count(1);
+        self.show(&[Bytes::from_static(b"exec")]);
+        if let Some(standing) = standing {
+            standing.answered(&Value::OK, &self.client, &self.shared);
+        }
         self.flush().await
     }
 }

@@ -1,0 +1,36 @@
+//! Clients of Redis, unchanged, against a cluster: the scripts in `tests/compat/clients`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::Command;
+
+use tests::cluster::Cluster;
+
+/// The interpreter that has the clients, if there is one.
+fn python() -> Option<&'static str> {
+    let probe = ["-c", "import redis"];
+    let has_clients = Command::new("python3").args(probe).output().is_ok_and(|probed| probed.status.success());
+    if !has_clients {
+        eprintln!(
+            "skipped: python3 lacks what tests/compat/clients/requirements.txt names; scripts/setup.sh installs it"
+        );
+    }
+    has_clients.then_some("python3")
+}
+
+/// Runs a script with the addresses of all gateways.
+fn run(script: &str) {
+    let Some(python) = python() else { return };
+    let cluster = Cluster::builder().nodes(3).groups(3).gateways(2).start();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("compat/clients").join(script);
+    let addresses = cluster.all_redis().into_iter().map(|address| address.to_string());
+    let ran = Command::new(python).arg(script).args(addresses).output().unwrap();
+    let told = [String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr)].concat();
+    assert!(ran.status.success(), "{told}");
+}
+
+#[test]
+fn redis_py_finds_what_it_expects() {
+    run("redis_py.py");
+}
