@@ -33,12 +33,16 @@ impl<'a> VersionReader<'a> {
         self.newest(key)
     }
 
+    /// Also asked for bytes that are no whole key: the bound of a scan may be the bound of a range, with other keys behind it.
     fn newest(&self, key: &[u8]) -> Result<Option<Record>, StateError> {
         let newest = self.keys.data(key, self.at);
         // Nothing is ever written at the very first version.
         let behind = self.keys.data(key, Version::MIN);
         let Some((engine_key, stored)) = self.snapshot.first(&newest, &behind)? else { return Ok(None) };
-        let (_, version, value) = parse(&engine_key, &stored)?;
+        let (found, version, value) = parse(&engine_key, &stored)?;
+        if found != key {
+            return Ok(None);
+        }
         let value = value.map(|value| stored.slice_ref(value));
         let record = value.map(|value| Record { value, version });
         Ok(record.filter(|record| !self.is_flushed(key, record.version)))
@@ -252,6 +256,25 @@ mod tests {
                 prop_assert_eq!(&found, &expected);
                 expected.reverse();
             }
+        }
+    }
+
+    #[test]
+    fn a_bound_that_ends_in_a_zero_is_not_always_behind_a_key() {
+        // Ranges end at slots, and the number of a slot may end in a zero.
+        let meta = layout::redis_meta(0, b"a key above that slot");
+        let bound = [&meta[..2], &[0]].concat();
+        assert!(bound < meta);
+        let engine = MemoryEngine::new();
+        let mut batch = Batch::default();
+        batch.put(GroupKeys::new(GROUP).data(&meta, version(1)), encode_value(Some(b"v")));
+        engine.write(&batch).unwrap();
+        let snapshot = engine.snapshot();
+        let ranges = RangeTable::of_everything(GROUP);
+        let reader = VersionReader::new(&*snapshot, GROUP, &ranges, Version::MAX);
+        let below = KeyRange::new(vec![layout::REDIS], Some(bound.into())).unwrap();
+        for order in [Order::Ascending, Order::Descending] {
+            assert!(reader.scan(&below, order).next_visible().unwrap().is_none());
         }
     }
 
