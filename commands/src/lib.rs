@@ -44,7 +44,7 @@ impl Command {
     /// the group of its keys: whoever evaluates it needs a view that reaches everything.
     pub fn reads_beyond(&self) -> bool {
         match self {
-            Command::Redis(invocation) => redis::sort::reads_beyond(invocation),
+            Command::Redis(invocation) => redis::reads_beyond(invocation),
             Command::RedisSpan(_) | Command::Raw(_) | Command::Dynamo(_) | Command::Record(_) => false,
         }
     }

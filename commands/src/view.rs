@@ -43,6 +43,10 @@ pub enum ViewError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The command wants keys that its request does not name, or more time than a leader gives it. It is to be evaluated
+    /// by whoever sent it.
+    #[error("a command reaches beyond what its request names")]
+    Beyond,
 }
 
 /// An ordered view of the keyspace during one evaluation.

@@ -70,6 +70,9 @@ pub enum Refusal {
     /// It stood by and found nothing, or another request has taken its turn.
     #[error("nothing has come that the request waits for")]
     StillWaits,
+    /// A command wants keys that the request does not name, or more time than a leader gives it.
+    #[error("a command reaches beyond what its request names")]
+    Beyond,
 }
 
 /// What kept a request from being executed.
@@ -117,6 +120,8 @@ impl Refusal {
             Refusal::Busy => true,
             // Whoever waits on says so with another request.
             Refusal::StillWaits => false,
+            // It wants to be evaluated elsewhere.
+            Refusal::Beyond => false,
         }
     }
 
@@ -134,7 +139,8 @@ impl Refusal {
             | Refusal::Locked { .. }
             | Refusal::Ended(_)
             | Refusal::Busy
-            | Refusal::StillWaits => false,
+            | Refusal::StillWaits
+            | Refusal::Beyond => false,
         }
     }
 }
@@ -214,6 +220,7 @@ impl From<Refusal> for wire::Refusal {
             Refusal::Ended(status) => Reason::Ended((*status).into()),
             Refusal::Busy => Reason::Busy(wire::Busy {}),
             Refusal::StillWaits => Reason::StillWaits(wire::StillWaits {}),
+            Refusal::Beyond => Reason::Beyond(wire::Beyond {}),
         };
         wire::Refusal { reason: Some(reason) }
     }
@@ -247,6 +254,7 @@ impl TryFrom<wire::Refusal> for Refusal {
             Reason::Ended(status) => Refusal::Ended(Box::new(status.try_into()?)),
             Reason::Busy(wire::Busy {}) => Refusal::Busy,
             Reason::StillWaits(wire::StillWaits {}) => Refusal::StillWaits,
+            Reason::Beyond(wire::Beyond {}) => Refusal::Beyond,
         })
     }
 }
@@ -283,6 +291,7 @@ mod tests {
             statuses().prop_map(|status| Refusal::Ended(Box::new(status))),
             Just(Refusal::Busy),
             Just(Refusal::StillWaits),
+            Just(Refusal::Beyond),
         ]
     }
 

@@ -1,4 +1,4 @@
-//! Clients of Redis, unchanged, against a cluster: the scripts in `tests/compat/clients`.
+//! Clients of Redis and applications built on it, unchanged, against a cluster: the scripts in `tests/compat/clients`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +9,7 @@ use tests::cluster::Cluster;
 
 /// The interpreter that has the clients, if there is one.
 fn python() -> Option<&'static str> {
-    let probe = ["-c", "import redis"];
+    let probe = ["-c", "import celery, limits, redis, redis_lock, rq"];
     let has_clients = Command::new("python3").args(probe).output().is_ok_and(|probed| probed.status.success());
     if !has_clients {
         eprintln!(
@@ -33,4 +33,9 @@ fn run(script: &str) {
 #[test]
 fn redis_py_finds_what_it_expects() {
     run("redis_py.py");
+}
+
+#[test]
+fn applications_built_on_redis_run() {
+    run("applications.py");
 }

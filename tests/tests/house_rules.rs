@@ -17,14 +17,15 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Workspace crate → the workspace crates that it may depend on.
-const CRATE_EDGES: [(&str, &[&str]); 13] = [
+const CRATE_EDGES: [(&str, &[&str]); 14] = [
     ("planted", &[]),
     ("keyspace", &[]),
     ("proto", &["keyspace"]),
-    ("commands", &["keyspace"]),
+    ("scripting", &[]),
+    ("commands", &["keyspace", "scripting"]),
     ("monitoring", &[]),
     ("storage", &["keyspace", "proto", "commands", "monitoring", "planted"]),
-    ("gateway", &["keyspace", "proto", "commands", "monitoring", "planted"]),
+    ("gateway", &["keyspace", "proto", "commands", "scripting", "monitoring", "planted"]),
     ("placement", &["keyspace", "proto", "monitoring"]),
     ("demo", &["keyspace", "proto", "monitoring", "storage", "gateway", "placement"]),
     ("checkers", &[]),
@@ -35,13 +36,14 @@ const CRATE_EDGES: [(&str, &[&str]); 13] = [
 ];
 
 /// Library → the crates that may name it, in their manifest or their code.
-const LIBRARY_OWNERS: [(&str, &[&str]); 9] = [
+const LIBRARY_OWNERS: [(&str, &[&str]); 10] = [
     ("openraft", &["storage"]),
     ("rocksdb", &["storage", "placement"]),
     ("etcd-client", &["placement"]),
     ("redis-protocol", &["gateway"]),
     ("aws-smithy-json", &["gateway"]),
     ("moka", &["gateway"]),
+    ("mlua", &["scripting"]),
     ("stateright", &["model"]),
     ("turmoil", &["simulation"]),
     ("mad-turmoil", &["simulation"]),

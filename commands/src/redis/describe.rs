@@ -99,7 +99,7 @@ fn key_spec(keys: &KeySpec) -> Value {
             let last = entry("lastkey", Value::Integer(-1));
             part("range", vec![last, entry("keystep", number(1)), entry("limit", number(2))])
         }
-        Find::Counted => {
+        Find::Counted | Find::CountedOrNone => {
             let (index, first) = (entry("keynumidx", number(0)), entry("firstkey", number(1)));
             part("keynum", vec![index, first, entry("keystep", number(1))])
         }

@@ -100,6 +100,9 @@ pub enum RedisError {
     /// A number of keys that is none.
     #[error("ERR numkeys should be greater than 0")]
     NoKeysCounted,
+    /// A number of keys below 0.
+    #[error("ERR Number of keys can't be negative")]
+    NegativeKeysCounted,
     /// A number of keys beyond the arguments.
     #[error("ERR Number of keys can't be greater than number of args")]
     TooManyKeysCounted,

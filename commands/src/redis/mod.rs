@@ -55,6 +55,7 @@ mod number;
 mod object;
 mod options;
 mod record;
+pub mod script;
 mod set;
 mod set_algebra;
 pub mod sort;
@@ -78,8 +79,8 @@ pub use sorted_set::score::format_double;
 pub use span::run_span;
 pub use split::{Divided, divide};
 pub use table::{
-    DatabaseCommand, GatewayCommand, KeyCommand, Place, PubSubCommand, Spec, TransactionCommand, keys, lookup, resolve,
-    writes,
+    DatabaseCommand, GatewayCommand, KeyCommand, Place, PubSubCommand, RegistryCommand, ScriptCommand, Spec,
+    TransactionCommand, keys, lookup, resolve, writes,
 };
 pub use units::units;
 pub use value::Value;
@@ -167,8 +168,18 @@ pub fn expires_at(key: &[u8], meta: &Bytes) -> Result<Option<u64>, ViewError> {
     record::Meta::decode(key, meta).map(|meta| meta.expire_at_ms)
 }
 
+/// Whether a command, scripts with their envelopes, may touch keys that it does not name: some SORTs, and scripts that are
+/// not confined.
+pub fn reads_beyond(invocation: &Invocation) -> bool {
+    let is_free = |args: &[Bytes]| script::is_script(args) && !script::is_confined(args);
+    sort::reads_beyond(invocation) || is_free(&invocation.args)
+}
+
 /// Runs one command on named keys. A command that Redis refuses is a [`Value::Error`] and writes nothing.
 pub async fn run<V: View>(view: &mut V, invocation: &Invocation) -> Result<Value, ViewError> {
+    if let Ok(Spec { place: Place::AtLeader(KeyCommand::Script(_)), .. }) = resolve(&invocation.args) {
+        return script::run(view, invocation).await;
+    }
     match evaluate(view, invocation).await {
         Ok(value) => Ok(value),
         Err(Fault::Refused(error)) => Ok(error.into()),
@@ -238,6 +249,8 @@ async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Valu
         KeyCommand::Rename => database.rename(&args[1], &args[2]).await,
         KeyCommand::RenameNx => database.renamenx(&args[1], &args[2]).await,
         KeyCommand::Restore => database.restore(&args[1], &args[2], &args[3], &args[4..]).await,
+        // [`run`] has taken it; scripts do not run scripts.
+        KeyCommand::Script(_) => Err(RedisError::Misplaced { command: spec.name }.into()),
         KeyCommand::Set => database.set(&args[1], &args[2], &args[3..]).await,
         KeyCommand::SetEx => database.setex(spec.name, TimeForm::SECONDS, &args[1], &args[2], &args[3]),
         KeyCommand::SetNx => database.setnx(&args[1], &args[2]).await,

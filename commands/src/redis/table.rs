@@ -29,6 +29,7 @@ mod hash;
 mod hyperloglog;
 mod list;
 mod pubsub;
+mod scripting;
 mod server;
 mod set;
 mod sorted_set;
@@ -47,6 +48,8 @@ pub enum Place {
     OverDatabase(DatabaseCommand),
     /// By the gateway, which knows its subscribers and reaches the other gateways.
     PubSub(PubSubCommand),
+    /// By the gateway, over the scripts and libraries that all gateways share.
+    Registry(RegistryCommand),
     /// By the session, which keeps what is queued and watched until EXEC.
     InSession(TransactionCommand),
     /// Nowhere: only its subcommands are commands. [`resolve`] never answers such an entry.
@@ -88,6 +91,10 @@ pub enum Flag {
     NoMulti,
     /// Refused while a replica loads its data in the background.
     NoAsyncLoading,
+    /// Not shown by MONITOR as a client's command.
+    SkipMonitor,
+    /// Its keys may be none.
+    NoMandatoryKeys,
 }
 
 impl Flag {
@@ -110,6 +117,8 @@ impl Flag {
             Flag::MovableKeys => "movablekeys",
             Flag::NoMulti => "no_multi",
             Flag::NoAsyncLoading => "no_async_loading",
+            Flag::SkipMonitor => "skip_monitor",
+            Flag::NoMandatoryKeys => "no_mandatory_keys",
         }
     }
 }
@@ -155,6 +164,8 @@ pub enum Find {
     },
     /// The first argument says how many follow it.
     Counted,
+    /// The same, and they may be none.
+    CountedOrNone,
     /// The first half of all that follow.
     Halved,
     /// The keys are not named in the command line: see [`super::sort::reads_beyond`].
@@ -191,6 +202,11 @@ impl KeySpec {
 
     const fn counted(index: usize, access: &'static [&'static str]) -> Self {
         Self { begin: Begin::Index(index), find: Find::Counted, access, notes: None }
+    }
+
+    /// The keys of a script.
+    const fn of_script(access: &'static [&'static str]) -> Self {
+        Self { begin: Begin::Index(2), find: Find::CountedOrNone, access, notes: None }
     }
 
     const fn behind(word: &'static str, from: usize, access: &'static [&'static str]) -> Self {
@@ -239,6 +255,11 @@ impl KeySpec {
                 let number = number.and_then(|number| usize::try_from(number).ok()).unwrap_or(0).max(1);
                 (begin + 1, (begin + 1).saturating_add(number), 1)
             }
+            Find::CountedOrNone => {
+                let number = args.get(begin).and_then(|number| parse_integer(number).ok());
+                let number = number.and_then(|number| usize::try_from(number).ok()).unwrap_or(0);
+                (begin + 1, (begin + 1).saturating_add(number), 1)
+            }
             Find::Halved => (begin, begin + args.len().saturating_sub(begin) / 2, 1),
             Find::Unnamed => (0, 0, 1),
             Find::SortStore => super::sort::destination_index(args).map_or((0, 0, 1), |at| (at, at + 1, 1)),
@@ -263,7 +284,7 @@ pub struct Spec {
     pub keys: &'static [KeySpec],
     /// ACL categories that do not follow from the flags, without `@`.
     own_categories: &'static [&'static str],
-    /// `string`, `hash`, `list`, `set`, `sorted-set`, `generic`, `transactions`, `connection`, `cluster`, `server`.
+    /// `string`, `hash`, `list`, `set`, `sorted-set`, `generic`, `transactions`, `connection`, `cluster`, `scripting`, `server`.
     pub group: &'static str,
     /// Version of Redis that it came with.
     pub since: &'static str,
@@ -373,7 +394,7 @@ impl Spec {
             "blocking" => self.has(Flag::Blocking),
             _ => false,
         };
-        const ORDER: [&str; 20] = [
+        const ORDER: [&str; 21] = [
             "keyspace",
             "read",
             "write",
@@ -394,6 +415,7 @@ impl Spec {
             "dangerous",
             "connection",
             "transaction",
+            "scripting",
         ];
         ORDER.into_iter().filter(|category| self.own_categories.contains(category) || implied(category)).collect()
     }
@@ -406,7 +428,7 @@ impl Spec {
 }
 
 /// The groups of the table, each in alphabetical order.
-const SECTIONS: [&[Spec]; 16] = [
+const SECTIONS: [&[Spec]; 17] = [
     string::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
@@ -419,6 +441,7 @@ const SECTIONS: [&[Spec]; 16] = [
     generic::COMMANDS,
     transaction::COMMANDS,
     pubsub::COMMANDS,
+    scripting::COMMANDS,
     connection::COMMANDS,
     cluster::COMMANDS,
     server::COMMANDS,
@@ -495,6 +518,7 @@ pub fn writes(invocation: &Invocation) -> bool {
     match spec.place {
         // Without options GETEX is GET.
         Place::AtLeader(KeyCommand::GetEx) => invocation.args.len() > 2,
+        Place::AtLeader(KeyCommand::Script(_)) => !super::script::is_read_only(&invocation.args),
         Place::AtLeader(KeyCommand::Sort) => super::sort::destination_index(&invocation.args).is_some(),
         _ => spec.has(Flag::Write),
     }

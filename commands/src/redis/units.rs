@@ -27,6 +27,8 @@ pub fn units(spec: &Spec, invocation: &Invocation) -> Result<Vec<Bytes>, RedisEr
             let other = parse_database(&args[2]).unwrap_or(*db);
             vec![unit(*db, 1), unit(other, 1)]
         }
+        // A transaction needs some unit to begin with; equal scripts without keys share one.
+        Place::AtLeader(KeyCommand::Script(_)) if found.is_empty() => vec![unit(*db, 1)],
         _ => found.into_iter().map(|index| unit(*db, index)).collect(),
     };
     if units.len() > 1 {

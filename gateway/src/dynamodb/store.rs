@@ -150,9 +150,11 @@ impl From<RouterError> for StoreError {
             RouterError::OutcomeUnknown => StoreError::OutcomeUnknown,
             RouterError::DiskFull => StoreError::DiskFull,
             RouterError::Rejected(reason) => StoreError::Rejected(reason),
-            RouterError::SnapshotTooOld | RouterError::Ended | RouterError::StillWaits | RouterError::Protocol(_) => {
-                StoreError::Internal(error.to_string())
-            }
+            RouterError::SnapshotTooOld
+            | RouterError::Ended
+            | RouterError::StillWaits
+            | RouterError::Beyond
+            | RouterError::Protocol(_) => StoreError::Internal(error.to_string()),
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn status(error: RouterError) -> Status {
         RouterError::DiskFull => (FaultCode::Overloaded, "the disk of the storage node is full".to_owned()),
         RouterError::Rejected(sentence) => (FaultCode::InvalidArgument, sentence),
         // Whoever takes steps of transactions acts on an end and never hands it on.
-        RouterError::Ended | RouterError::StillWaits | RouterError::Protocol(_) => unexpected(),
+        RouterError::Ended | RouterError::StillWaits | RouterError::Beyond | RouterError::Protocol(_) => unexpected(),
     };
     Fault::new(code, message).into()
 }

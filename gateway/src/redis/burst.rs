@@ -18,7 +18,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use commands::redis::sort::reads_beyond;
+use commands::redis::reads_beyond;
+use commands::redis::script::is_script;
 use commands::redis::{Invocation, RedisError, Spec, Value, units, writes};
 use commands::{Command, Outcome};
 
@@ -82,7 +83,8 @@ impl Burst {
         hashing: &RandomState,
         router: &Router,
     ) -> Result<(), Invocation> {
-        if reads_beyond(&invocation) {
+        // The texts of scripts must be found first.
+        if reads_beyond(&invocation) || is_script(&invocation.args) {
             return Err(invocation);
         }
         match units(spec, &invocation) {

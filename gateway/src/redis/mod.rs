@@ -19,7 +19,9 @@
 //!
 //! What each command means is not known here: `commands::redis` has the table and the commands themselves.
 //!
-//! What is absent: TLS, scripts. Unknown commands are refused as Redis
+//! - `scripts` finds what EVAL and FCALL run.
+//!
+//! What is absent: TLS. Unknown commands are refused as Redis
 //! refuses them.
 
 mod access;
@@ -43,6 +45,7 @@ mod pubsub;
 mod refusal;
 mod reply;
 mod request;
+mod scripts;
 mod session;
 mod settings;
 mod slowlog;
@@ -67,6 +70,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::access::Access;
+use self::scripts::Scripts;
 use self::clients::{Client, Clients};
 use self::latency::Latencies;
 use self::monitor::Monitors;
@@ -99,6 +103,7 @@ struct Shared {
     router: Router,
     transactions: Transactions,
     access: Access,
+    scripts: Scripts,
     limits: Limits,
     address: SocketAddr,
     clients: Clients,
@@ -165,6 +170,7 @@ pub async fn serve(
     let shared = Arc::new(Shared {
         transactions: Transactions::new(router.clone()),
         pubsub: PubSub::new(&router),
+        scripts: Scripts::new(&router),
         access: Access::new(router.clone(), limits.requirepass.bytes()),
         router,
         parameters: Parameters::new(address.port(), limits.max_connections),

@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use commands::redis::table::Flag;
-use commands::redis::{GatewayCommand, Place, PubSubCommand, RedisError, Spec, Value, keys, resolve};
+use commands::redis::{GatewayCommand, Place, PubSubCommand, RedisError, RegistryCommand, Spec, Value, keys, resolve};
 use keyspace::Version;
 
 use super::clients::Client;
@@ -43,6 +43,8 @@ pub(super) enum Queued {
     Database(Vec<Bytes>),
     /// For the gateway alone.
     Local(GatewayCommand, Vec<Bytes>),
+    /// SCRIPT or FUNCTION: behind the others.
+    Registry(RegistryCommand, Vec<Bytes>),
     /// About channels: behind the others, as it is no part of what happens at one moment.
     PubSub(PubSubCommand, Vec<Bytes>),
     /// Answered whenever it runs: UNWATCH, because EXEC forgets what is watched anyway.
@@ -98,7 +100,7 @@ impl Transaction {
         let writes = |queued: &Queued| match queued {
             Queued::Keyed(spec, _) => may_write(spec),
             Queued::Database(args) | Queued::PubSub(_, args) => resolve(args).is_ok_and(&may_write),
-            Queued::Local(..) | Queued::Answered(_) => false,
+            Queued::Registry(..) | Queued::Local(..) | Queued::Answered(_) => false,
         };
         self.queue.as_ref().is_some_and(|queue| queue.commands.iter().any(writes))
     }
@@ -125,6 +127,7 @@ impl Transaction {
             Place::AtGateway(command) => Queued::Local(command, args),
             Place::OverDatabase(_) => Queued::Database(args),
             Place::PubSub(command) => Queued::PubSub(command, args),
+            Place::Registry(command) => Queued::Registry(command, args),
             // The others are never queued.
             Place::InSession(_) => Queued::Answered(Value::OK),
             Place::Container => return self.refuse(RedisError::WrongArity { command: spec.name }),

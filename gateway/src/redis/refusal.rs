@@ -26,8 +26,8 @@ pub(super) fn reply(error: &RouterError) -> Value {
         RouterError::Conflict => "TRYAGAIN A key changed meanwhile. The command was not executed.".to_owned(),
         RouterError::Locked => "TRYAGAIN Another transaction holds a key. The command was not executed.".to_owned(),
         // Whoever takes steps of transactions acts on it and never hands it on.
-        // So does whoever waits for data.
-        RouterError::Ended | RouterError::StillWaits => UNEXPECTED.to_owned(),
+        // So do those who wait for data, and those who run scripts.
+        RouterError::Ended | RouterError::StillWaits | RouterError::Beyond => UNEXPECTED.to_owned(),
         RouterError::SnapshotTooOld => "ERR The snapshot is too old".to_owned(),
         RouterError::DiskFull => {
             "MISCONF The disk of the storage node is full. The command was not executed.".to_owned()

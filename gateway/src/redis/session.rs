@@ -33,7 +33,8 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use commands::redis::blocking::{Patience, patience, wanted_replicas};
-use commands::redis::{GatewayCommand, Invocation, Place, PubSubCommand, RedisError, Spec, Value, resolve};
+use commands::redis::script::is_script;
+use commands::redis::{GatewayCommand, Invocation, Place, PubSubCommand, RedisError, RegistryCommand, Spec, Value, resolve};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -48,7 +49,7 @@ use super::local::{self, Settings};
 use super::multi::{self, Transaction};
 use super::reply::Protocol;
 use super::request::RequestParser;
-use super::{Shared, database, pubsub, refusal, reply, together};
+use super::{Shared, database, pubsub, refusal, reply, scripts, together};
 
 /// Most commands of one connection that are read and unanswered.
 const WINDOW: usize = 1024;
@@ -70,6 +71,8 @@ enum Barrier {
     Database(Invocation),
     /// A command whose keys lie in several groups.
     Apart(&'static Spec, Invocation),
+    /// SCRIPT or FUNCTION.
+    Registry(RegistryCommand, Vec<Bytes>),
     /// A command that waits for data.
     Blocking(&'static Spec, Invocation, Patience),
     /// WAIT: so many replicas, and how long.
@@ -246,8 +249,15 @@ impl Session {
         let value = match barrier {
             Barrier::Database(invocation) => database::run(router, transactions, connection, invocation).await,
             Barrier::Apart(spec, invocation) => {
-                together::run_one(router, transactions, connection, spec, invocation).await
+                match scripts::prepare(&self.shared, &self.settings.identity, spec, invocation).await {
+                    Ok(invocation) => {
+                        let _turn = if is_script(&invocation.args) { self.shared.scripts.turn().await } else { None };
+                        together::run_one(router, transactions, connection, spec, invocation).await
+                    }
+                    Err(refused) => refused,
+                }
             }
+            Barrier::Registry(command, args) => self.shared.scripts.run(command, &args).await,
             Barrier::Blocking(spec, invocation, patience) => {
                 let value = self.wait_for_data(spec, invocation, patience).await?;
                 if let Some(standing) = &mut self.standing {
@@ -376,6 +386,7 @@ impl Session {
                 self.barrier = Some(Barrier::Database(Invocation { db: self.settings.database, args }));
             }
             Place::PubSub(command) => self.barrier = Some(Barrier::PubSub(command, args)),
+            Place::Registry(command) => self.barrier = Some(Barrier::Registry(command, args)),
             Place::Container => burst.answer(RedisError::WrongArity { command: spec.name }.into()),
         }
     }

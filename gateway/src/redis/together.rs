@@ -19,8 +19,8 @@ use crate::txn::{Part, Transactions, TxnError, Work};
 /// The reply of one command.
 #[derive(Debug)]
 enum Share {
-    /// It is refused without being run.
-    Refused(RedisError),
+    /// It is answered without being run.
+    Answered(Value),
     /// That of its part.
     Whole,
     /// Those of so many parts, merged.
@@ -41,14 +41,19 @@ impl Together {
     pub(super) fn add(&mut self, router: &Router, spec: &Spec, invocation: Invocation) {
         match self.try_add(router, spec, invocation) {
             Ok(share) => self.shares.push(share),
-            Err(error) => self.shares.push(Share::Refused(error)),
+            Err(error) => self.add_answered(error.into()),
         }
+    }
+
+    /// Adds a command whose reply is known.
+    pub(super) fn add_answered(&mut self, value: Value) {
+        self.shares.push(Share::Answered(value));
     }
 
     /// Adds a command over a whole database.
     pub(super) fn add_over_database(&mut self, invocation: Invocation) {
         let share = match parse(&invocation) {
-            Err(error) => Share::Refused(error),
+            Err(error) => Share::Answered(error.into()),
             Ok(request) => match database::span_part(&request) {
                 None => Share::Behind(invocation),
                 Some(part) => {
@@ -105,7 +110,7 @@ impl Together {
         let mut replies = Vec::with_capacity(shares.len());
         for share in shares {
             replies.push(match share {
-                Share::Refused(error) => error.into(),
+                Share::Answered(value) => value,
                 Share::Whole => values.next().unwrap_or_else(refusal::unexpected),
                 Share::Divided(count, merge) => {
                     let replies: Vec<Value> = values.by_ref().take(count).collect();

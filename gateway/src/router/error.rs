@@ -34,6 +34,9 @@ pub enum RouterError {
     /// Not executed: it stood by, and nothing came; or another request has its turn.
     #[error("nothing has come that the request waits for")]
     StillWaits,
+    /// Not executed: a command reaches beyond the keys that the request names, or takes more time than a leader gives it.
+    #[error("a command reaches beyond what its request names")]
+    Beyond,
     /// Not executed: versions as old as the asked timestamp are not kept any more.
     #[error("the snapshot is too old")]
     SnapshotTooOld,
@@ -59,6 +62,7 @@ impl RouterError {
             // The request itself must change, or be another attempt.
             RouterError::Ended
             | RouterError::StillWaits
+            | RouterError::Beyond
             | RouterError::CrossGroup
             | RouterError::SnapshotTooOld
             | RouterError::Rejected(_) => false,

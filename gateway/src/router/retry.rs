@@ -169,6 +169,7 @@ impl Core {
             Refusal::Ended(_) => Trouble::Final(RouterError::Ended),
             Refusal::Busy => Trouble::Retry(Reason::Busy),
             Refusal::StillWaits => Trouble::Final(RouterError::StillWaits),
+            Refusal::Beyond => Trouble::Final(RouterError::Beyond),
         }
     }
 

@@ -307,7 +307,7 @@ impl Evaluator<'_> {
         }
         match self.first_changed(&request.observed) {
             Ok(None) => {
-                self.run(request, again).unwrap_or_else(|error| Evaluated::Decided(rejected(error.to_string())))
+                self.run(request, again).unwrap_or_else(|error| Evaluated::Decided(given_up(&error)))
             }
             Ok(Some(unit)) => Evaluated::Decided(refusal(Reason::Conflict(wire::Conflict { unit }))),
             Err(error) => Evaluated::Decided(rejected(error.to_string())),

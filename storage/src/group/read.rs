@@ -248,7 +248,7 @@ fn evaluate_read(group: GroupId, view: &GroupView, request: &ReadRequest, now: &
         }
         match evaluate_now(now, command) {
             Ok(outcome) => results.push(answer::to_wire(outcome)),
-            Err(error) => return rejected(error.to_string()),
+            Err(error) => return given_up(&error),
         }
     }
     Outcome::Results(wire::Results { results })

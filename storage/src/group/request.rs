@@ -331,6 +331,14 @@ pub fn still_waits() -> Outcome {
     refusal(Reason::StillWaits(wire::StillWaits {}))
 }
 
+/// An evaluation was given up.
+pub fn given_up(error: &ViewError) -> Outcome {
+    match error {
+        ViewError::Beyond => refusal(Reason::Beyond(wire::Beyond {})),
+        ViewError::Storage(_) | ViewError::Corrupt { .. } => rejected(error.to_string()),
+    }
+}
+
 /// The request can never succeed.
 pub fn rejected(message: impl Into<String>) -> Outcome {
     refusal(Reason::Rejected(wire::Rejected { message: message.into() }))

@@ -198,7 +198,7 @@ impl Evaluator<'_> {
             Some(Place { units, at, .. }) => return Evaluated::Decided(locked(self.seen_at(&units[at]))),
         }
         let outcome = match self.first_changed(&prewrite.observed) {
-            Ok(None) => self.lock(request, prewrite, units, &spans).unwrap_or_else(|error| rejected(error.to_string())),
+            Ok(None) => self.lock(request, prewrite, units, &spans).unwrap_or_else(|error| given_up(&error)),
             Ok(Some(unit)) => refusal(Reason::Conflict(wire::Conflict { unit })),
             Err(error) => rejected(error.to_string()),
         };

@@ -133,6 +133,23 @@ def streams(one, other):
     assert entries[0][1] == {"kind": "late"}
 
 
+def scripts(one, other):
+    add = one.register_script("return redis.call('INCRBY', KEYS[1], ARGV[1]) + redis.call('INCRBY', KEYS[2], ARGV[1])")
+    assert add(keys=["{s}a", "{s}b"], args=[2]) == 4
+    # It is known to every gateway.
+    assert other.evalsha(add.sha, 2, "far a", "away b", 3) == 6
+    assert other.eval("return {1, 'two', {3}}", 0) == [1, "two", [3]]
+
+
+def locks(one, other):
+    with one.lock("lock:a", timeout=30):
+        assert not other.lock("lock:a", timeout=30).acquire(blocking=False)
+    assert other.lock("lock:a", timeout=30).acquire(blocking=False)
+    lock = other.lock("lock:b", timeout=30)
+    assert lock.acquire() and lock.extend(10) and lock.reacquire()
+    lock.release()
+
+
 def cluster_clients(_, other):
     address = other.connection_pool.connection_kwargs
     cluster = redis.RedisCluster(host=address["host"], port=address["port"], decode_responses=True)
@@ -148,7 +165,7 @@ def cluster_clients(_, other):
 def main(addresses):
     for protocol in (2, 3):
         for habit in (strings_and_types, errors_have_their_kinds, pipelines, transactions_are_retried, scanning, waiting,
-                      messages, streams, cluster_clients):
+                      messages, streams, scripts, locks, cluster_clients):
             clients = [
                 redis.Redis(host=host, port=int(port), protocol=protocol, decode_responses=True, socket_timeout=30,
                             retry=Retry(NoBackoff(), 0))

@@ -80,6 +80,7 @@ pub enum KeyCommand {
     Rename,
     RenameNx,
     Restore,
+    Script(ScriptCommand),
     Set,
     SetEx,
     SetNx,
@@ -92,6 +93,37 @@ pub enum KeyCommand {
     StrLen,
     Ttl,
     Type,
+}
+
+/// A command that runs a script or a function; the gateway hands its text behind the arguments, see [`super::super::script`].
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScriptCommand {
+    Eval,
+    EvalRo,
+    EvalSha,
+    EvalShaRo,
+    FCall,
+    FCallRo,
+}
+
+/// A command about what scripts and functions there are.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistryCommand {
+    FunctionDelete,
+    FunctionDump,
+    FunctionFlush,
+    FunctionKill,
+    FunctionList,
+    FunctionLoad,
+    FunctionRestore,
+    FunctionStats,
+    ScriptDebug,
+    ScriptExists,
+    ScriptFlush,
+    ScriptKill,
+    ScriptLoad,
 }
 
 /// A command on strings as arrays of bits.

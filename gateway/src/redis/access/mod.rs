@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use commands::redis::acl::record::Kept;
-use commands::redis::acl::{DEFAULT_USER, Denied, User, sort_denied};
+use commands::redis::acl::{DEFAULT_USER, User, sort_denied};
 use commands::redis::table::{ConfigCommand, Flag};
 use commands::redis::{GatewayCommand, Spec, Value};
 use keyspace::Registry;
@@ -306,15 +306,15 @@ impl Access {
         }
     }
 
-    /// What a script may call for each of its commands: whether the connection that runs it may do that. Nothing changes
-    /// about who it is.
-    #[allow(dead_code, reason = "scripts call it")]
-    pub(super) fn permit_in_script(&self, identity: &Identity, spec: &Spec, args: &[Bytes]) -> Result<(), Denied> {
+    /// Whose rules the commands of a connection's script obey, unless he may do everything. Nothing changes about who
+    /// the connection is.
+    pub(super) fn user_of_script(&self, identity: &Identity) -> Option<User> {
         let mut identity = identity.clone();
         match self.renew(&mut identity) {
-            Some(who) if who.authenticated && who.known.may_do_everything => Ok(()),
-            Some(who) if who.authenticated => who.known.user.check(spec, args),
-            _ => Err(Denied::Command),
+            Some(who) if who.authenticated && who.known.may_do_everything => None,
+            Some(who) if who.authenticated => Some(who.known.user.clone()),
+            // Nobody may do nothing.
+            _ => Some(User::new(false)),
         }
     }
 

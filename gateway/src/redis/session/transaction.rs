@@ -6,13 +6,14 @@
 use std::io;
 
 use bytes::Bytes;
+use commands::redis::script::is_script;
 use commands::redis::{GatewayCommand, Invocation, Spec, TransactionCommand, Value, parse_database, resolve, units};
 
 use super::{Barrier, Burst, Session, WRITE_BYTES};
 use crate::redis::access::Context;
 use crate::redis::multi::{self, Exec, Queued};
 use crate::redis::together::Together;
-use crate::redis::{access, ledger, local, pubsub, refusal, reply};
+use crate::redis::{access, ledger, local, pubsub, refusal, reply, scripts};
 use crate::txn::TxnError;
 
 impl Session {
@@ -74,8 +75,11 @@ impl Session {
         let multi::Work { mut commands, watched } = work;
         // Since they were queued, rules may have changed. What is behind an AUTH is still judged as before it.
         for queued in &mut commands {
-            let (Queued::Keyed(_, args) | Queued::Database(args) | Queued::Local(_, args) | Queued::PubSub(_, args)) =
-                &*queued
+            let (Queued::Keyed(_, args)
+            | Queued::Database(args)
+            | Queued::Local(_, args)
+            | Queued::Registry(_, args)
+            | Queued::PubSub(_, args)) = &*queued
             else {
                 continue;
             };
@@ -91,18 +95,24 @@ impl Session {
             match queued {
                 Queued::Keyed(spec, args) => {
                     let invocation = Invocation { db, args: args.clone() };
-                    together.add(&self.shared.router, spec, invocation);
+                    match scripts::prepare(&self.shared, &self.settings.identity, spec, invocation).await {
+                        Ok(invocation) => together.add(&self.shared.router, spec, invocation),
+                        Err(refused) => together.add_answered(refused),
+                    }
                 }
                 Queued::Database(args) => {
                     together.add_over_database(Invocation { db, args: args.clone() });
                 }
                 Queued::Local(GatewayCommand::Select, args) => db = parse_database(&args[1]).unwrap_or(db),
-                Queued::Local(..) | Queued::PubSub(..) | Queued::Answered(_) => {}
+                Queued::Local(..) | Queued::Registry(..) | Queued::PubSub(..) | Queued::Answered(_) => {}
             }
         }
         let is_watching = !watched.is_empty();
-        let replies = match together.run(&self.shared.router, &self.shared.transactions, self.client.id, watched).await
-        {
+        let any_script = commands.iter().any(|queued| matches!(queued, Queued::Keyed(_, args) if is_script(args)));
+        let turn = if any_script { self.shared.scripts.turn().await } else { None };
+        let ran = together.run(&self.shared.router, &self.shared.transactions, self.client.id, watched).await;
+        drop(turn);
+        let replies = match ran {
             Ok(replies) => replies,
             Err(TxnError::Conflict) if is_watching => return self.write_reply(&Value::NullArray).await,
             Err(error) => return self.write_reply(&refusal::transaction(&error)).await,
@@ -125,6 +135,7 @@ impl Session {
                     (access::answer::answer(command, &args, &mut self.settings, &self.shared).await, args)
                 }
                 Queued::Local(command, args) => (local::answer(command, &args, &mut self.settings, &self.shared), args),
+                Queued::Registry(command, args) => (self.shared.scripts.run(command, &args).await, args),
                 Queued::PubSub(command, args) => match self.shared.pubsub.run(command, &args, &self.client).await {
                     pubsub::Answer::Reply(value) => (value, args),
                     pubsub::Answer::Confirmations(pushes) => {
