@@ -2,6 +2,10 @@
 
 use mlua::{Error, Lua, MultiValue, Table, Value};
 
+type One = fn(i32) -> i32;
+type Fold = fn(i32, i32) -> i32;
+type Shift = fn(i32, u32) -> i32;
+
 fn int(value: Option<&Value>) -> mlua::Result<i32> {
     match value {
         Some(Value::Integer(number)) => Ok(*number as i32),
@@ -17,19 +21,17 @@ fn int(value: Option<&Value>) -> mlua::Result<i32> {
 
 pub(crate) fn table(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    let ones: [(&str, fn(i32) -> i32); 3] =
-        [("tobit", |bits| bits), ("bnot", |bits| !bits), ("bswap", i32::swap_bytes)];
+    let ones: [(&str, One); 3] = [("tobit", |bits| bits), ("bnot", |bits| !bits), ("bswap", i32::swap_bytes)];
     for (name, function) in ones {
         table.set(
             name,
-            lua.create_function(move |_, args: MultiValue| int(args.get(0)).map(function).map(f64::from))?,
+            lua.create_function(move |_, args: MultiValue| int(args.front()).map(function).map(f64::from))?,
         )?;
     }
-    let folds: [(&str, fn(i32, i32) -> i32); 3] =
-        [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
+    let folds: [(&str, Fold); 3] = [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
     for (name, function) in folds {
         let fold = lua.create_function(move |_, args: MultiValue| {
-            let mut bits = int(args.get(0))?;
+            let mut bits = int(args.front())?;
             for arg in args.iter().skip(1) {
                 bits = function(bits, int(Some(arg))?);
             }
@@ -37,7 +39,7 @@ pub(crate) fn table(lua: &Lua) -> mlua::Result<Table> {
         })?;
         table.set(name, fold)?;
     }
-    let shifts: [(&str, fn(i32, u32) -> i32); 5] = [
+    let shifts: [(&str, Shift); 5] = [
         ("lshift", |bits, by| bits << by),
         ("rshift", |bits, by| ((bits as u32) >> by) as i32),
         ("arshift", |bits, by| bits >> by),
@@ -46,12 +48,12 @@ pub(crate) fn table(lua: &Lua) -> mlua::Result<Table> {
     ];
     for (name, function) in shifts {
         let shift = lua.create_function(move |_, args: MultiValue| {
-            Ok(f64::from(function(int(args.get(0))?, int(args.get(1))? as u32 & 31)))
+            Ok(f64::from(function(int(args.front())?, int(args.get(1))? as u32 & 31)))
         })?;
         table.set(name, shift)?;
     }
     let tohex = lua.create_function(|_, args: MultiValue| {
-        let bits = int(args.get(0))? as u32;
+        let bits = int(args.front())? as u32;
         let digits = if args.len() > 1 { int(args.get(1))? } else { 8 };
         let shown = digits.unsigned_abs().min(8) as usize;
         let text = format!("{bits:08x}");

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mlua::chunk::ChunkMode;
 use mlua::{Error, Function, HookTriggers, IntoLuaMulti, Lua, MultiValue, Table, Value, VmState};
 
-use crate::{Call, Ended, Job, MAX_MEMORY, Reply, Source, body, convert, library, sha1};
+use crate::{Budget, Call, Ended, Job, MAX_MEMORY, Reply, Source, body, convert, library, sha1};
 
 /// Instructions between two looks at the budget.
 const STEP: u32 = 10_000;
@@ -25,7 +25,7 @@ pub fn run(job: &Job, call: impl FnMut(Call) -> Reply + 'static) -> Ended {
 
 fn attempt(job: &Job, call: impl FnMut(Call) -> Reply + 'static, exhausted: &Rc<Cell<bool>>) -> mlua::Result<Reply> {
     let resp3 = Rc::new(Cell::new(false));
-    let interpreter = Interpreter::new(call, resp3.clone(), job.max_steps, exhausted.clone())?;
+    let interpreter = Interpreter::new(call, resp3.clone(), job.budget, exhausted.clone())?;
     let lua = &interpreter.lua;
     let (keys, args) = (strings(lua, &job.keys)?, strings(lua, &job.args)?);
     let ended: MultiValue = match &job.source {
@@ -93,23 +93,23 @@ pub(crate) struct Interpreter {
 }
 
 impl Interpreter {
-    /// `exhausted` becomes true behind `max_steps` instructions; then nothing goes on.
+    /// `exhausted` becomes true behind the steps of the budget; then nothing goes on.
     pub(crate) fn new(
         call: impl FnMut(Call) -> Reply + 'static,
         resp3: Rc<Cell<bool>>,
-        max_steps: u64,
+        budget: Budget,
         exhausted: Rc<Cell<bool>>,
     ) -> mlua::Result<Self> {
         let lua = Lua::new();
         lua.set_memory_limit(MAX_MEMORY)?;
-        let native = native(&lua, call, resp3, exhausted.clone())?;
+        let native = native(&lua, call, resp3, budget, exhausted.clone())?;
         let sandbox = lua.load(include_str!("sandbox.lua")).set_name(SANDBOX).set_mode(ChunkMode::Text);
         let runner: Table = sandbox.call(native)?;
         let steps = Cell::new(0_u64);
         // Of all coroutines.
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(STEP), move |_, _| {
             steps.set(steps.get() + u64::from(STEP));
-            if steps.get() < max_steps {
+            if steps.get() < budget.steps {
                 return Ok(VmState::Continue);
             }
             exhausted.set(true);
@@ -166,6 +166,7 @@ fn native(
     lua: &Lua,
     call: impl FnMut(Call) -> Reply + 'static,
     resp3: Rc<Cell<bool>>,
+    budget: Budget,
     exhausted: Rc<Cell<bool>>,
 ) -> mlua::Result<Table> {
     let native = lua.create_table()?;
@@ -198,7 +199,7 @@ fn native(
     })?;
     native.set("where", locate)?;
     native.set("is_exhausted", lua.create_function(move |_, ()| Ok(exhausted.get()))?)?;
-    random(lua, &native)?;
+    random(lua, &native, budget.seed)?;
     native.set("bit", crate::bits::table(lua)?)?;
     native.set("cjson", crate::json::table(lua)?)?;
     native.set("cmsgpack", crate::msgpack::table(lua)?)?;
@@ -236,11 +237,11 @@ fn arguments(values: &MultiValue) -> Result<Vec<Bytes>, &'static str> {
     args.ok_or("ERR Lua redis lib command arguments must be strings or integers")
 }
 
-/// `math.random` of Redis: the 48-bit generator of `lrand48`, begun anew with every script.
-fn random(lua: &Lua, native: &Table) -> mlua::Result<()> {
+/// `math.random` of Redis: the 48-bit generator of `lrand48`.
+fn random(lua: &Lua, native: &Table, seed: u32) -> mlua::Result<()> {
     const LARGEST: u64 = i32::MAX as u64;
     let seeded = |seed: u32| (u64::from(seed) << 16) | 0x330E;
-    let state = Rc::new(Cell::new(seeded(0)));
+    let state = Rc::new(Cell::new(seeded(seed)));
     let drawn = state.clone();
     let random = lua.create_function(move |_, bounds: MultiValue| {
         let next = drawn.get().wrapping_mul(0x5_DEEC_E66D).wrapping_add(0xB) & 0xFFFF_FFFF_FFFF;
@@ -253,8 +254,8 @@ fn random(lua: &Lua, native: &Table) -> mlua::Result<()> {
         };
         let (low, high) = match bounds.len() {
             0 => return Ok(share),
-            1 => (1.0, number(bounds.get(0))?.floor()),
-            2 => (number(bounds.get(0))?.floor(), number(bounds.get(1))?.floor()),
+            1 => (1.0, number(bounds.front())?.floor()),
+            2 => (number(bounds.front())?.floor(), number(bounds.get(1))?.floor()),
             _ => return Err(Error::runtime("wrong number of arguments")),
         };
         if low > high {

@@ -6,8 +6,7 @@
 //! [`apart`] runs a script on a thread of its own, for callers whose commands must be awaited. [`library`] reads
 //! libraries of functions.
 //!
-//! A script has a budget of steps ([`Job::max_steps`]) and of memory ([`MAX_MEMORY`]); its random numbers are the same at
-//! every run, as in Redis.
+//! A script has a budget of steps ([`Budget`]) and of memory ([`MAX_MEMORY`]); its random numbers follow from a seed.
 
 pub mod apart;
 mod bits;
@@ -40,6 +39,15 @@ pub enum Source {
     },
 }
 
+/// What a run may use beside memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Most instructions; whoever needs more is stopped.
+    pub steps: u64,
+    /// What its random numbers begin with.
+    pub seed: u32,
+}
+
 /// One run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
@@ -51,8 +59,8 @@ pub struct Job {
     pub args: Vec<Bytes>,
     /// What errors call it: the hash of a script, the name of a function.
     pub label: String,
-    /// Most instructions; whoever needs more is stopped.
-    pub max_steps: u64,
+    /// What it may use.
+    pub budget: Budget,
 }
 
 /// What became of a run.

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::{Call, Reply};
 use crate::engine::{Interpreter, one_line};
+use crate::{Budget, Call, Reply};
 
 /// The flags of scripts and functions.
 pub const FLAGS: [&str; 5] = ["no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"];
@@ -66,15 +66,14 @@ pub fn name_of(text: &[u8]) -> Result<String, String> {
 /// One that only reads.
 fn interpreter(refuse: impl FnMut(Call) -> Reply + 'static) -> mlua::Result<Interpreter> {
     let no = || Rc::new(Cell::new(false));
-    Interpreter::new(refuse, no(), MAX_LOADING_STEPS, no())
+    Interpreter::new(refuse, no(), Budget { steps: MAX_LOADING_STEPS, seed: 0 }, no())
 }
 
 /// Reads a library as FUNCTION LOAD does.
 pub fn read(text: &[u8]) -> Result<Library, String> {
     let name = name_of(text)?;
     let refuse = |_| Reply::Error("ERR redis.call can only be called inside a script invocation".into());
-    let interpreter =
-        interpreter(refuse).map_err(|error| format!("ERR {}", one_line(&error)))?;
+    let interpreter = interpreter(refuse).map_err(|error| format!("ERR {}", one_line(&error)))?;
     let functions = interpreter.load(text).map_err(|error| format!("ERR {}", one_line(&error)))??;
     Ok(Library { name, functions })
 }
@@ -82,7 +81,6 @@ pub fn read(text: &[u8]) -> Result<Library, String> {
 /// Whether the text of a script can be compiled: SCRIPT LOAD and EVAL refuse it otherwise.
 pub fn check_script(text: &[u8]) -> Result<(), String> {
     let refuse = |_| Reply::Null;
-    let compiled = interpreter(refuse)
-        .and_then(|interpreter| interpreter.compile(text, "@user_script").map(drop));
+    let compiled = interpreter(refuse).and_then(|interpreter| interpreter.compile(text, "@user_script").map(drop));
     compiled.map_err(|error| format!("ERR Error compiling script (new function): {}", one_line(&error)))
 }

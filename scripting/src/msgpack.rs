@@ -121,14 +121,14 @@ fn head(len: usize, (tiny, below): (u8, usize), byte: Option<u8>, (short, long):
 
 fn write_integer(number: i64, bytes: &mut Vec<u8>) {
     let (code, wide): (u8, usize) = match number {
-        0..=127 | -32..=-1 => return bytes.push(number as u8),
-        0..=0xFF => (0xCC, 1),
-        0..=0xFFFF => (0xCD, 2),
-        0..=0xFFFF_FFFF => (0xCE, 4),
-        0.. => (0xCF, 8),
-        -128..0 => (0xD0, 1),
-        -0x8000..0 => (0xD1, 2),
-        -0x8000_0000..0 => (0xD2, 4),
+        -32..=0x7F => return bytes.push(number as u8),
+        0x80..=0xFF => (0xCC, 1),
+        0x100..=0xFFFF => (0xCD, 2),
+        0x1_0000..=0xFFFF_FFFF => (0xCE, 4),
+        0x1_0000_0000.. => (0xCF, 8),
+        -0x80..-32 => (0xD0, 1),
+        -0x8000..-0x80 => (0xD1, 2),
+        -0x8000_0000..-0x8000 => (0xD2, 4),
         _ => (0xD3, 8),
     };
     bytes.push(code);

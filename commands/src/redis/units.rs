@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use keyspace::layout;
+use scripting::sha1;
 
 use super::Invocation;
 use super::error::RedisError;
@@ -28,7 +29,9 @@ pub fn units(spec: &Spec, invocation: &Invocation) -> Result<Vec<Bytes>, RedisEr
             vec![unit(*db, 1), unit(other, 1)]
         }
         // A transaction needs some unit to begin with; equal scripts without keys share one.
-        Place::AtLeader(KeyCommand::Script(_)) if found.is_empty() => vec![unit(*db, 1)],
+        Place::AtLeader(KeyCommand::Script(_)) if found.is_empty() => {
+            vec![layout::redis_unit(*db, sha1::hex(&args[1]).as_bytes()).into()]
+        }
         _ => found.into_iter().map(|index| unit(*db, index)).collect(),
     };
     if units.len() > 1 {

@@ -38,7 +38,11 @@ impl Ours {
                 }
                 Place::OverDatabase(_) => self.over_database(&invocation),
                 Place::AtGateway(GatewayCommand::Describe) => describe::answer(line),
-                Place::AtGateway(_) | Place::InSession(_) | Place::PubSub(_) | Place::Container => {
+                Place::AtGateway(_)
+                | Place::Registry(_)
+                | Place::InSession(_)
+                | Place::PubSub(_)
+                | Place::Container => {
                     panic!("{} is for a gateway", spec.name)
                 }
             },

@@ -70,12 +70,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::access::Access;
-use self::scripts::Scripts;
 use self::clients::{Client, Clients};
 use self::latency::Latencies;
 use self::monitor::Monitors;
 use self::pause::Pause;
 use self::pubsub::PubSub;
+use self::scripts::Scripts;
 use self::session::Session;
 use self::settings::Parameters;
 use self::slowlog::Slowlog;

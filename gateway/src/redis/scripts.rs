@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use commands::redis::script::{Envelope, count_keys};
-use commands::redis::{Invocation, KeyCommand, Place, RegistryCommand, ScriptCommand, Spec, Value, glob};
+use commands::redis::{Invocation, KeyCommand, Place, RegistryCommand, ScriptCommand, Spec, Value, glob, units};
 use keyspace::Registry;
 use moka::future::Cache;
 use scripting::library::{self, Library};
@@ -79,11 +79,12 @@ pub(super) async fn prepare(
     mut invocation: Invocation,
 ) -> Result<Invocation, Value> {
     let Place::AtLeader(KeyCommand::Script(command)) = spec.place else { return Ok(invocation) };
-    count_keys(&invocation.args).map_err(Value::from)?;
+    let keys = count_keys(&invocation.args).map_err(Value::from)?;
     let (text, read_only) = shared.scripts.find(command, &invocation.args[1]).await.map_err(Value::from)?;
     let user = shared.access.user_of_script(identity);
     let named = units(spec, &invocation).map_err(Value::from)?;
-    let confined = !shared.router.lie_apart(&named) && !names_no_keys(&invocation.args);
+    // Without keys there is no leader to run it.
+    let confined = keys > 0 && !shared.router.lie_apart(&named);
     let envelope = Envelope { read_only, confined, user, text };
     invocation.args.push(envelope.encode());
     Ok(invocation)

@@ -34,7 +34,9 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use commands::redis::blocking::{Patience, patience, wanted_replicas};
 use commands::redis::script::is_script;
-use commands::redis::{GatewayCommand, Invocation, Place, PubSubCommand, RedisError, RegistryCommand, Spec, Value, resolve};
+use commands::redis::{
+    GatewayCommand, Invocation, Place, PubSubCommand, RedisError, RegistryCommand, Spec, Value, resolve,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 

@@ -7,13 +7,14 @@
 
 use bytes::Bytes;
 use commands::redis::database::parse;
+use commands::redis::script;
 use commands::redis::split::Merge;
 use commands::redis::{Divided, Invocation, RedisError, Spec, Value, divide, units};
 use commands::{Command, Outcome};
 use keyspace::Version;
 
 use super::{database, refusal};
-use crate::router::Router;
+use crate::router::{Router, RouterError};
 use crate::txn::{Part, Transactions, TxnError, Work};
 
 /// The reply of one command.
@@ -93,7 +94,7 @@ impl Together {
     ) -> Result<Vec<Value>, TxnError> {
         let Self { parts, shares } = self;
         let outcomes = if !parts.is_empty() {
-            transactions.run(connection, Work::new(parts, observed)).await?
+            run_parts(transactions, connection, parts, observed).await?
         } else {
             // Nothing to hold together: a look is enough.
             let (units, versions): (Vec<_>, Vec<_>) = observed.into_iter().unzip();
@@ -122,6 +123,38 @@ impl Together {
         }
         Ok(replies)
     }
+}
+
+/// Runs parts; scripts first where their keys live, and if they reach beyond these, as what may touch everything.
+async fn run_parts(
+    transactions: &Transactions,
+    connection: u64,
+    parts: Vec<Part>,
+    observed: Vec<(Bytes, Option<Version>)>,
+) -> Result<Vec<Outcome>, TxnError> {
+    let Some(free) = set_free(&parts) else {
+        return transactions.run(connection, Work::new(parts, observed)).await;
+    };
+    match transactions.run(connection, Work::new(parts, observed.clone())).await {
+        Err(TxnError::Router(RouterError::Beyond)) => transactions.run(connection, Work::new(free, observed)).await,
+        ended => ended,
+    }
+}
+
+/// The same parts with scripts that are not confined; `None`: none of them was.
+fn set_free(parts: &[Part]) -> Option<Vec<Part>> {
+    let free = |part: &Part| match &part.command {
+        Command::Redis(invocation) => script::set_free(invocation),
+        _ => None,
+    };
+    let frees: Vec<Option<Invocation>> = parts.iter().map(free).collect();
+    frees.iter().any(Option::is_some).then(|| {
+        let replace = |(part, free): (&Part, Option<Invocation>)| match free {
+            Some(free) => Part { command: Command::Redis(free), units: part.units.clone() },
+            None => part.clone(),
+        };
+        parts.iter().zip(frees).map(replace).collect()
+    })
 }
 
 /// Runs one command whose keys lie in several groups.

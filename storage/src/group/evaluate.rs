@@ -23,7 +23,7 @@ use super::locks::LockTable;
 use super::overlay::Overlay;
 use super::ranges::RangeTable;
 use super::records::RecordTable;
-use super::request::{Ask, ExecRequest, Outcome, Reason, Scope, Target, Waiting, locked, refusal, rejected};
+use super::request::{Ask, ExecRequest, Outcome, Reason, Scope, Target, Waiting, given_up, locked, refusal, rejected};
 use super::standby::Standbys;
 use super::state::{FORMAT, GroupView, StateError};
 use super::transact::Obstacle;
@@ -306,9 +306,7 @@ impl Evaluator<'_> {
             Some(Obstacle::Interval(seen)) => return Evaluated::Decided(locked(seen)),
         }
         match self.first_changed(&request.observed) {
-            Ok(None) => {
-                self.run(request, again).unwrap_or_else(|error| Evaluated::Decided(given_up(&error)))
-            }
+            Ok(None) => self.run(request, again).unwrap_or_else(|error| Evaluated::Decided(given_up(&error))),
             Ok(Some(unit)) => Evaluated::Decided(refusal(Reason::Conflict(wire::Conflict { unit }))),
             Err(error) => Evaluated::Decided(rejected(error.to_string())),
         }

@@ -27,7 +27,7 @@ use super::answer;
 use super::contest;
 use super::evaluate::{evaluate_now, stale_route, storage_error};
 use super::execute::{Internal, InternalDone, Job};
-use super::request::{Outcome, ReadRequest, Reason, ReplyTo, not_executed, refusal, rejected};
+use super::request::{Outcome, ReadRequest, Reason, ReplyTo, given_up, not_executed, refusal, rejected};
 use super::state::{GroupView, Views};
 use super::versions::VersionReader;
 use super::{GroupRaft, WallClock};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use commands::Command;
+use commands::{Command, ViewError};
 use keyspace::{Epoch, KeyRange, RangeId, RequestId, TransactionId, Version};
 use prost::Message;
 use proto::wire;

@@ -27,7 +27,7 @@ use super::evaluate::{Evaluated, Evaluator, MAX_EFFECT_BYTES, effect_bytes, too_
 use super::locks::Holder;
 use super::records::{Record, State};
 use super::request::{
-    Outcome, Prewrite, Reason, Scope, Step, StepRequest, Target, locked, refusal, rejected, units_of,
+    Outcome, Prewrite, Reason, Scope, Step, StepRequest, Target, given_up, locked, refusal, rejected, units_of,
 };
 use super::wait::{Place, Ticket};
 
