@@ -149,7 +149,8 @@ fn from_table(table: &Table, resp3: bool, depth: usize) -> mlua::Result<Reply> {
     }
     let mut items = Vec::new();
     for at in 1.. {
-        match table.get::<Value>(at)? {
+        // What a metatable would make of it is not asked: the script is over.
+        match table.raw_get::<Value>(at)? {
             Value::Nil => break,
             item => items.push(to_reply(&item, resp3, depth + 1)?),
         }

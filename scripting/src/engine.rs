@@ -171,7 +171,7 @@ fn native(
 ) -> mlua::Result<Table> {
     let native = lua.create_table()?;
     let call = Rc::new(RefCell::new(call));
-    for (name, only_checked) in [("call", false), ("check", true)] {
+    for (name, only_checked, raises) in [("call", false, true), ("pcall", false, false), ("check", true, true)] {
         let (call, resp3, exhausted) = (call.clone(), resp3.clone(), exhausted.clone());
         let function = lua.create_function(move |lua, values: MultiValue| {
             let reply = match arguments(&values) {
@@ -179,11 +179,28 @@ fn native(
                 Err(why) => Reply::Error(why.into()),
                 Ok(args) => (call.borrow_mut())(Call { args, resp3: resp3.get(), only_checked }),
             };
-            let failed = matches!(reply, Reply::Error(_));
-            Ok((convert::from_reply(lua, &reply)?, failed))
+            match reply {
+                // The frame of the script is still there, even if this is its last call.
+                Reply::Error(line) if raises => Err(Error::external(Failed { line, place: place(lua) })),
+                reply => convert::from_reply(lua, &reply),
+            }
         })?;
         native.set(name, function)?;
     }
+    let as_table = lua.create_function(|lua, value: Value| {
+        let Value::Error(error) = &value else { return Ok(value) };
+        let Some(Failed { line, place }) = failed(error) else {
+            return Ok(Value::String(lua.create_string(one_line(error))?));
+        };
+        let table = lua.create_table()?;
+        table.raw_set("err", lua.create_string(line)?)?;
+        if let Some((source, line)) = place {
+            table.raw_set("source", source.as_str())?;
+            table.raw_set("line", *line)?;
+        }
+        Ok(Value::Table(table))
+    })?;
+    native.set("as_table", as_table)?;
     native.set(
         "setresp",
         lua.create_function(move |_, version: i64| {
@@ -207,13 +224,36 @@ fn native(
     Ok(native)
 }
 
+/// A command of a script that failed, on its way through the interpreter.
+#[derive(Debug)]
+struct Failed {
+    line: Bytes,
+    place: Option<(String, usize)>,
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.line))
+    }
+}
+
+impl std::error::Error for Failed {}
+
+fn failed(error: &Error) -> Option<&Failed> {
+    match error {
+        Error::CallbackError { cause, .. } => failed(cause),
+        other => other.downcast_ref(),
+    }
+}
+
 /// The innermost frame of the script: its chunk and line.
 fn place(lua: &Lua) -> Option<(String, usize)> {
-    for level in 2..200 {
+    for level in 1..200 {
         let found = lua.inspect_stack(level, |frame| {
             let source = frame.source();
             let name = source.source.map(|name| name.into_owned()).unwrap_or_default();
-            (source.what != "C" && name != SANDBOX).then(|| (name, frame.current_line().unwrap_or(0)))
+            (source.what != "C" && source.what != "tail" && name != SANDBOX)
+                .then(|| (name, frame.current_line().unwrap_or(0)))
         })?;
         if found.is_some() {
             return found;

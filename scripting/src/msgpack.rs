@@ -74,26 +74,27 @@ fn write(value: &Value, depth: usize, bytes: &mut Vec<u8>) -> mlua::Result<()> {
             bytes.extend_from_slice(&text);
         }
         Value::Table(table) if depth < MAX_DEPTH => {
-            let mut pairs = Vec::new();
-            let mut is_array = true;
+            // Twice over it: the interpreter has no room for references to all items of a large table.
+            let (mut count, mut is_array) = (0_usize, true);
             for pair in table.pairs::<Value, Value>() {
                 let pair = pair?;
                 is_array &= matches!(pair.0, Value::Integer(at) if at > 0)
                     || matches!(pair.0, Value::Number(at) if at > 0.0 && at.fract() == 0.0);
-                pairs.push(pair);
+                count += 1;
             }
             let len = table.raw_len();
-            if is_array && !pairs.is_empty() && len == pairs.len() {
+            if is_array && count > 0 && len == count {
                 head(len, (0x90, 16), None, (0xDC, 0xDD), bytes);
                 for at in 1..=len {
                     write(&table.raw_get(at)?, depth + 1, bytes)?;
                 }
-            } else if pairs.is_empty() {
+            } else if count == 0 {
                 // Nobody can tell an empty list from an empty map.
                 bytes.push(0x90);
             } else {
-                head(pairs.len(), (0x80, 16), None, (0xDE, 0xDF), bytes);
-                for (key, value) in pairs {
+                head(count, (0x80, 16), None, (0xDE, 0xDF), bytes);
+                for pair in table.pairs::<Value, Value>() {
+                    let (key, value) = pair?;
                     write(&key, depth + 1, bytes)?;
                     write(&value, depth + 1, bytes)?;
                 }

@@ -36,8 +36,22 @@ local function unless_exhausted(fine, ...)
   if not fine and native.is_exhausted() then real_error((...), 0) end
   return fine, ...
 end
-function env_contents.pcall(...) return unless_exhausted(real_pcall(...)) end
-function env_contents.xpcall(...) return unless_exhausted(real_xpcall(...)) end
+-- As in Redis: of the error of a command pcall gives back the line, everything else a table.
+local function with_line(fine, ...)
+  if fine then return fine, ... end
+  local failure = native.as_table((...))
+  if real_type(failure) == 'table' and real_type(real_rawget(failure, 'err')) == 'string' then failure = real_rawget(failure, 'err') end
+  return fine, failure
+end
+local function with_table(fine, ...)
+  if fine then return fine, ... end
+  return fine, native.as_table((...))
+end
+function env_contents.pcall(...) return with_line(unless_exhausted(real_pcall(...))) end
+function env_contents.xpcall(f, handle, ...)
+  if real_type(handle) ~= 'function' then return unless_exhausted(real_xpcall(f, handle, ...)) end
+  return unless_exhausted(real_xpcall(f, function(failure) return handle(native.as_table(failure)) end, ...))
+end
 function env_contents.pairs(t) return real_pairs(behind[t] or t) end
 function env_contents.next(t, k) return real_next(behind[t] or t, k) end
 function env_contents.rawget(t, k) return real_rawget(behind[t] or t, k) end
@@ -67,13 +81,12 @@ env_contents.string = guarded{
   byte = string.byte, char = string.char, find = string.find, format = string.format, gmatch = string.gmatch,
   gsub = string.gsub, len = string.len, lower = string.lower, match = string.match, rep = string.rep,
   reverse = string.reverse, sub = string.sub, upper = string.upper, gfind = string.gfind,
-  dump = function() real_error('unable to dump given function', 2) end,
 }
 real_getmetatable('').__index = env_contents.string
 env_contents.table = guarded(table)
 local coroutine_contents = {}
 for name, value in real_pairs(coroutine) do coroutine_contents[name] = value end
-function coroutine_contents.resume(...) return unless_exhausted(coroutine.resume(...)) end
+function coroutine_contents.resume(...) return with_table(unless_exhausted(coroutine.resume(...))) end
 env_contents.coroutine = guarded(coroutine_contents)
 local math_contents = {}
 for name, value in real_pairs(math) do math_contents[name] = value end
@@ -85,21 +98,12 @@ env_contents.cmsgpack = guarded(native.cmsgpack)
 env_contents.struct = guarded(native.struct)
 env_contents._G = env
 
-local function call(...)
-  local value, failed = native.call(...)
-  if failed then real_error(value) end
-  return value
-end
-local function pcall_command(...)
-  local value = native.call(...)
-  return value
-end
 local function single(field, value, count)
   if count ~= 1 or real_type(value) ~= 'string' then return {err = 'ERR wrong number or type of arguments'} end
   return {[field] = value}
 end
 local redis = {
-  call = call, pcall = pcall_command,
+  call = native.call, pcall = native.pcall,
   status_reply = function(...) return single('ok', (...), select('#', ...)) end,
   error_reply = function(...)
     local reply = single('err', (...), select('#', ...))
@@ -139,9 +143,7 @@ local redis = {
   debug = function() end,
   acl_check_cmd = function(...)
     if select('#', ...) == 0 then real_error({err = 'ERR Please specify at least one argument for this redis.acl_check_cmd() call'}) end
-    local value, failed = native.check(...)
-    if failed then real_error(value) end
-    return value
+    return native.check(...)
   end,
   LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
   REPL_NONE = 0, REPL_AOF = 1, REPL_SLAVE = 2, REPL_REPLICA = 2, REPL_ALL = 3,
@@ -150,12 +152,14 @@ local redis = {
 env_contents.redis = guarded(redis)
 
 local function handler(failure)
+  failure = native.as_table(failure)
   if real_type(failure) ~= 'table' then
     failure = {err = 'ERR ' .. real_tostring(failure)}
   end
-  local source, line = native.where()
-  if source then
-    failure.source, failure.line = source, line
+  if real_rawget(failure, 'source') == nil then
+    local source, line = native.where()
+    real_rawset(failure, 'source', source)
+    real_rawset(failure, 'line', line)
   end
   return failure
 end
@@ -204,7 +208,7 @@ local function load_library(chunk)
       bad('wrong number of arguments to redis.register_function')
     end
     if item.name == '' or item.name:find('[^%w_]') then
-      bad('Function names can only contain letters, numbers, or underscores(_) and must be at least one character long')
+      bad('Library names can only contain letters, numbers, or underscores(_) and must be at least one character long')
     end
     if functions[item.name] then bad('Function already exists in the library') end
     functions[item.name] = item
@@ -226,12 +230,16 @@ local function load_library(chunk)
     __newindex = function() real_error('Attempt to modify a readonly table', 2) end,
   })
   behind[loading_guard] = loading
+  local hidden = {redis = env_contents.redis, math = env_contents.math, getmetatable = env_contents.getmetatable}
+  for name in real_pairs(hidden) do env_contents[name] = nil end
   env_contents.redis = loading_guard
   real_setfenv(chunk, env)
   local fine, failure = real_xpcall(chunk, handler)
-  -- What the library has kept of it works like the real one from now on.
-  for name in real_pairs(loading) do loading[name] = nil end
-  for name, value in real_pairs(redis) do loading[name] = value end
+  for name, value in real_pairs(hidden) do env_contents[name] = value end
+  -- What the library has kept of it.
+  loading.register_function = function()
+    real_error({err = 'ERR redis.register_function can only be called on FUNCTION LOAD command'})
+  end
   return fine, failure, order
 end
 
@@ -243,6 +251,9 @@ end
 
 local function run_function(name, keys, args)
   local item = functions[name]
+  for other, its in real_pairs(functions) do
+    if not item and other:lower() == name:lower() then item = its end
+  end
   return real_xpcall(function() return item.callback(keys, args) end, handler)
 end
 

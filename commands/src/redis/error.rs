@@ -100,6 +100,9 @@ pub enum RedisError {
     /// A number of keys that is none.
     #[error("ERR numkeys should be greater than 0")]
     NoKeysCounted,
+    /// FCALL: a number of keys that is none.
+    #[error("ERR Bad number of keys provided")]
+    BadNumberOfKeys,
     /// A number of keys below 0.
     #[error("ERR Number of keys can't be negative")]
     NegativeKeysCounted,

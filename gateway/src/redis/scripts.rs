@@ -160,7 +160,9 @@ impl Scripts {
 
     async fn function(&self, name: &Bytes, only_reads: bool) -> Result<(Bytes, bool), Failure> {
         for (library, text) in self.libraries().await? {
-            if let Some(function) = library.functions.iter().find(|function| function.name.as_bytes() == &name[..]) {
+            if let Some(function) =
+                library.functions.iter().find(|function| name.eq_ignore_ascii_case(function.name.as_bytes()))
+            {
                 let no_writes = function.flags.iter().any(|flag| flag == "no-writes");
                 if only_reads && !no_writes {
                     return refused("ERR Can not execute a script with write flag using *_ro command.");
@@ -253,7 +255,12 @@ impl Scripts {
             }
             RegistryCommand::FunctionRestore => {
                 let policy = args.get(3).map_or_else(|| b"append".to_vec(), |policy| policy.to_ascii_lowercase());
-                if args.len() > 4 || ![&b"append"[..], b"flush", b"replace"].contains(&&policy[..]) {
+                if args.len() > 4 {
+                    return refused(
+                        "ERR unknown subcommand or wrong number of arguments for 'restore'. Try FUNCTION HELP.",
+                    );
+                }
+                if ![&b"append"[..], b"flush", b"replace"].contains(&&policy[..]) {
                     return refused("ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.");
                 }
                 let Some(texts) = dumped(&args[2]) else {
@@ -296,7 +303,9 @@ impl Scripts {
                 }
                 continue;
             }
-            let taken = |function: &&library::Function| other.functions.iter().any(|its| its.name == function.name);
+            let taken = |function: &&library::Function| {
+                other.functions.iter().any(|its| its.name.eq_ignore_ascii_case(&function.name))
+            };
             if let Some(function) = new.functions.iter().find(taken) {
                 return Err(Failure::Refused(format!("ERR Function {} already exists", function.name)));
             }
