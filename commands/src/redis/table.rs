@@ -387,7 +387,7 @@ impl Spec {
     pub fn categories_in_order(&self) -> Vec<&'static str> {
         let implied = |category: &str| match category {
             // What a script does is judged when it does it.
-            "read" | "write" if self.own_categories.contains(&"scripting") => false,
+            "read" if self.own_categories.contains(&"scripting") => false,
             "read" => self.has(Flag::ReadOnly),
             "write" => self.has(Flag::Write),
             "admin" | "dangerous" => self.has(Flag::Admin),
