@@ -34,7 +34,7 @@ pub enum PubSubCommand {
     Unsubscribe,
 }
 
-/// A command on named keys. [`super::run`] has an arm for each.
+/// A command on named keys. [`crate::redis::run`] has an arm for each.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyCommand {
@@ -314,7 +314,7 @@ pub enum GatewayCommand {
     Client(ClientCommand),
     Cluster(ClusterCommand),
     Config(ConfigCommand),
-    /// COMMAND with all its subcommands, and HELP of all containers: [`super::describe::answer`] is the whole of it.
+    /// COMMAND with all its subcommands, and HELP of all containers: [`crate::redis::describe::answer`] is the whole of it.
     Describe,
     Echo,
     Hello,
@@ -337,7 +337,7 @@ pub enum GatewayCommand {
     Wait,
 }
 
-/// A command over a whole database. [`super::database::parse`] reads its arguments.
+/// A command over a whole database. [`crate::redis::database::parse`] reads its arguments.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseCommand {
