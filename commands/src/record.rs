@@ -174,7 +174,7 @@ mod tests {
         let unit = layout::redis_unit(0, b"key");
         assert_eq!(observed(&mut view, &unit), None);
         let set = ["SET", "key", "value", "PX", "100"].map(Bytes::from).to_vec();
-        view.run(&Command::Redis(Invocation { db: 0, args: set })).unwrap();
+        view.run(&Command::Redis(Invocation::new(0, set))).unwrap();
         assert!(observed(&mut view, &unit).is_some());
         view.advance_ms(100);
         assert_eq!(observed(&mut view, &unit), None);

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use keyspace::{KeyRange, Version, layout};
 
+use crate::redis::events::Notes;
 use crate::view::{Order, Record, View, ViewError};
 use crate::{Command, Outcome};
 
@@ -25,6 +26,7 @@ pub struct MemoryView {
     version: Version,
     now_ms: u64,
     random_state: u64,
+    notes: Option<Notes>,
     /// Reads and writes since the last [`MemoryView::take_accesses`].
     accesses: Accesses,
 }
@@ -66,6 +68,7 @@ impl MemoryView {
             version: Version { e: 0, s: 1 },
             now_ms,
             random_state: 0x9E37_79B9_7F4A_7C15,
+            notes: None,
             accesses: Accesses::default(),
         }
     }
@@ -106,7 +109,11 @@ impl MemoryView {
 impl View for MemoryView {
     async fn get(&mut self, key: &[u8]) -> Result<Option<Record>, ViewError> {
         self.accesses.gets += 1;
-        Ok(self.records.get(key).cloned())
+        let found = self.records.get(key).cloned();
+        if let Some(notes) = &mut self.notes {
+            notes.found(key, found.as_ref(), self.now_ms);
+        }
+        Ok(found)
     }
 
     async fn last_change(&mut self, key: &[u8]) -> Result<Option<Version>, ViewError> {
@@ -126,13 +133,23 @@ impl View for MemoryView {
         Ok(found)
     }
 
+    fn note(&mut self, notes: Option<Notes>) -> Option<Notes> {
+        std::mem::replace(&mut self.notes, notes)
+    }
+
     fn put(&mut self, key: Vec<u8>, value: Bytes) {
         self.accesses.puts += 1;
+        if let Some(notes) = &mut self.notes {
+            notes.changed(&key, true);
+        }
         self.records.insert(key.into(), Record { value, version: self.version });
     }
 
     fn delete(&mut self, key: Vec<u8>) {
         self.accesses.deletes += 1;
+        if let Some(notes) = &mut self.notes {
+            notes.changed(&key, false);
+        }
         self.records.remove(key.as_slice());
         self.removed.insert(key.into(), self.version);
     }

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use keyspace::{KeyRange, Version};
 use thiserror::Error;
 
+use crate::redis::events::Notes;
+
 /// A stored value and the version that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -73,6 +75,13 @@ pub trait View: Send {
     fn will_read(&mut self, keys: Vec<Vec<u8>>) -> impl Future<Output = Result<(), ViewError>> + Send {
         drop(keys);
         std::future::ready(Ok(()))
+    }
+
+    /// Begins to note what is found and changed of keys of Redis, or (`None`) ends it; gives back what was noted. A view
+    /// that knows no notes takes none.
+    fn note(&mut self, notes: Option<Notes>) -> Option<Notes> {
+        drop(notes);
+        None
     }
 
     /// Writes a record.

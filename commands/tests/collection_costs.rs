@@ -9,7 +9,7 @@ use commands::testing::{Accesses, MemoryView, ready};
 const LARGE: usize = 20_000;
 
 fn answer(view: &mut MemoryView, args: Vec<Bytes>) -> Value {
-    let value = ready(run(view, &Invocation { db: 0, args })).unwrap();
+    let value = ready(run(view, &Invocation::new(0, args))).unwrap();
     assert!(!value.is_error(), "{value:?}");
     value
 }

@@ -42,7 +42,7 @@ impl goldenscript::Runner for Scenario {
                 format!("now {}", self.now())
             }
             "records" => self.view.records().len().to_string(),
-            _ => text(&self.answer(&Invocation { db, args })),
+            _ => text(&self.answer(&Invocation::new(db, args))),
         };
         Ok(format!("{} → {answer}", shown.join(" ")))
     }

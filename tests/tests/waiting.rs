@@ -192,3 +192,36 @@ fn a_message_reaches_the_subscribers_of_every_gateway() {
     }
     while words(here.receive().unwrap())[2] != "after" {}
 }
+
+#[test]
+fn events_of_keys_reach_the_subscribers_of_every_gateway() {
+    let cluster = Cluster::builder().nodes(3).groups(3).gateways(2).start();
+    let [mut writer, mut listener] = [open(cluster.all_redis()[0]), open(cluster.all_redis()[1])];
+    assert_eq!(words(listener.line("PSUBSCRIBE __key*").unwrap()), ["psubscribe", "__key*", "1"]);
+    // Nobody has asked for them yet.
+    assert_eq!(writer.line("SET quiet 1").unwrap().error(), None);
+    assert_eq!(writer.line("CONFIG SET notify-keyspace-events KEA").unwrap().error(), None);
+    for line in ["LPUSH list a", "BRPOP list 1", "MULTI", "SET one 1", "SET other 2 EX 100", "EXEC"] {
+        assert_eq!(writer.line(line).unwrap().error(), None);
+    }
+    let script = ["EVAL", "redis.call('SET', KEYS[1], 1) redis.call('DEL', KEYS[1])", "1", "scripted"];
+    assert_eq!(writer.call(&script).unwrap().error(), None);
+    assert_eq!(words(writer.line("DEL one other nothing").unwrap()), ["2"]);
+    for (event, key) in [
+        ("lpush", "list"),
+        ("rpop", "list"),
+        ("del", "list"),
+        ("set", "one"),
+        ("set", "other"),
+        ("expire", "other"),
+        ("set", "scripted"),
+        ("del", "scripted"),
+        ("del", "one"),
+        ("del", "other"),
+    ] {
+        let keyspace = words(listener.receive().unwrap());
+        assert_eq!(keyspace, ["pmessage", "__key*", &format!("__keyspace@0__:{key}"), event]);
+        let keyevent = words(listener.receive().unwrap());
+        assert_eq!(keyevent, ["pmessage", "__key*", &format!("__keyevent@0__:{event}"), key]);
+    }
+}

@@ -147,7 +147,7 @@ mod tests {
 
     fn parsed(line: &str) -> Result<DatabaseRequest, RedisError> {
         let args = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-        parse(&Invocation { db: 0, args })
+        parse(&Invocation::new(0, args))
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
     fn refusals_are_those_of_redis() {
         for cursor in ["x", "-1", " 1", "18446744073709551616"] {
             let args = vec![Bytes::from_static(b"scan"), Bytes::copy_from_slice(cursor.as_bytes())];
-            assert_eq!(parse(&Invocation { db: 0, args }), Err(RedisError::InvalidCursor), "{cursor:?}");
+            assert_eq!(parse(&Invocation::new(0, args)), Err(RedisError::InvalidCursor), "{cursor:?}");
         }
         assert_eq!(parsed("scan 0 count 0"), Err(RedisError::Syntax));
         assert_eq!(parsed("scan 0 count"), Err(RedisError::Syntax));

@@ -300,7 +300,7 @@ mod tests {
     use crate::testing::{MemoryView, ready};
 
     fn ask(view: &mut MemoryView, args: Vec<Bytes>) -> Value {
-        let value = ready(run(view, &Invocation { db: 0, args })).unwrap();
+        let value = ready(run(view, &Invocation::new(0, args))).unwrap();
         view.step();
         value
     }

@@ -40,6 +40,7 @@ mod dump;
 mod element_scan;
 mod elements;
 pub mod error;
+pub mod events;
 mod expiry;
 mod extended;
 mod generic;
@@ -72,6 +73,8 @@ use access::{Database, Fault};
 pub use database::DatabaseRequest;
 use error::MAX_VALUE_BYTES;
 pub use error::RedisError;
+use events::Notes;
+pub use events::{Classes, Event};
 pub use number::{parse_database, parse_integer};
 use options::TimeForm;
 pub use record::live_generation;
@@ -92,6 +95,22 @@ pub struct Invocation {
     pub db: u8,
     /// Name first, never empty.
     pub args: Vec<Bytes>,
+    /// What is told of its effects, beside the reply.
+    pub telling: Classes,
+}
+
+impl Invocation {
+    /// Nothing is told of it but the reply.
+    pub fn new(db: u8, args: Vec<Bytes>) -> Self {
+        Self { db, args, telling: Classes::default() }
+    }
+
+    /// The same, of whose effects these classes are told.
+    #[must_use]
+    pub fn telling(mut self, telling: Classes) -> Self {
+        self.telling = telling;
+        self
+    }
 }
 
 /// One range's part of a command over a whole database.
@@ -180,11 +199,31 @@ pub async fn run<V: View>(view: &mut V, invocation: &Invocation) -> Result<Value
     if let Ok(Spec { place: Place::AtLeader(KeyCommand::Script(_)), .. }) = resolve(&invocation.args) {
         return script::run(view, invocation).await;
     }
-    match evaluate(view, invocation).await {
-        Ok(value) => Ok(value),
-        Err(Fault::Refused(error)) => Ok(error.into()),
-        Err(Fault::View(error)) => Err(error),
+    let (value, events) = tell(view, invocation).await?;
+    Ok(value.with_events(events))
+}
+
+/// Runs one command, and what is told of it.
+async fn tell<V: View>(view: &mut V, invocation: &Invocation) -> Result<(Value, Vec<Event>), ViewError> {
+    let Invocation { db, args, telling } = invocation;
+    if telling.tell() {
+        view.note(Some(Notes::new(*telling)));
+        if let (true, Ok(units)) =
+            (telling.any_of(Classes::NEW), resolve(args).and_then(|spec| units(spec, invocation)))
+        {
+            for unit in units {
+                view.get(&keyspace::layout::version_key(&unit)).await?;
+            }
+        }
     }
+    let value = match evaluate(view, invocation).await {
+        Ok(value) => value,
+        Err(Fault::Refused(error)) => error.into(),
+        Err(Fault::View(error)) => return Err(error),
+    };
+    let notes = if telling.tell() { view.note(None) } else { None };
+    let told = notes.zip(resolve(args).ok()).map(|(notes, spec)| notes.events(spec, *db, args, &value));
+    Ok((value, told.unwrap_or_default()))
 }
 
 async fn evaluate<V: View>(view: &mut V, invocation: &Invocation) -> Result<Value, Fault> {
@@ -276,7 +315,7 @@ mod tests {
     use crate::testing::{MemoryView, ready};
 
     fn answer(view: &mut MemoryView, args: Vec<Bytes>) -> Result<Value, ViewError> {
-        ready(run(view, &Invocation { db: 0, args }))
+        ready(run(view, &Invocation::new(0, args)))
     }
 
     #[test]

@@ -12,7 +12,6 @@ use keyspace::layout::version_key;
 use scripting::apart::{Running, Wish};
 use scripting::{Budget, Call, Ended, Job, Reply, Source, sha1};
 
-use super::access::Fault;
 use super::acl::User;
 use super::acl::record::Kept;
 use super::blocking::{self, Patience};
@@ -21,7 +20,7 @@ use super::number::{parse_database, parse_integer};
 use super::sorted_set::score::format_double;
 use super::table::{Flag, GatewayCommand, KeyCommand, Place, ScriptCommand};
 use super::value::Value;
-use super::{Invocation, evaluate, resolve, units};
+use super::{Classes, Event, Invocation, resolve, tell, units};
 use crate::view::{View, ViewError};
 
 const HEAD_BYTES: usize = 5;
@@ -115,7 +114,8 @@ pub fn count_keys(args: &[Bytes]) -> Result<usize, RedisError> {
 
 /// Runs the script of a command line that has its envelope.
 pub(super) async fn run<V: View>(view: &mut V, invocation: &Invocation) -> Result<Value, ViewError> {
-    let Invocation { db, args } = invocation;
+    let Invocation { db, args, telling } = invocation;
+    let mut events = Vec::new();
     let (job, may) = match job(*db, args, view.random() as u32) {
         Ok(job) => job,
         Err(error) => return Ok(error.into()),
@@ -125,13 +125,13 @@ pub(super) async fn run<V: View>(view: &mut V, invocation: &Invocation) -> Resul
     loop {
         let wish = if may.confined_to.is_some() { running.next_blocking() } else { running.next().await };
         match wish {
-            Wish::Nothing(Ended::Answered(reply)) => return Ok(to_value(reply)),
+            Wish::Nothing(Ended::Answered(reply)) => return Ok(to_value(reply).with_events(events)),
             Wish::Nothing(Ended::Exhausted) if may.confined_to.is_some() => return Err(ViewError::Beyond),
             Wish::Nothing(Ended::Exhausted) => {
                 return Ok(Value::Error(format!("ERR The script takes more than {MAX_STEPS} steps")));
             }
             Wish::Run(call) => {
-                let value = command(view, &mut db, &may, &call).await?;
+                let value = command(view, &mut db, &may, &call, (*telling, &mut events)).await?;
                 // What is only checked is for the script alone, as a truth value.
                 running.answer(to_reply(value, call.resp3 || call.only_checked));
             }
@@ -148,7 +148,7 @@ fn job(db: u8, args: &[Bytes], seed: u32) -> Result<(Job, May), RedisError> {
     };
     let own = &args[..args.len() - 1];
     let keys = count_keys(own)?;
-    let confined_to = if envelope.confined { Some(units(spec, &Invocation { db, args: own.to_vec() })?) } else { None };
+    let confined_to = if envelope.confined { Some(units(spec, &Invocation::new(db, own.to_vec()))?) } else { None };
     let budget = Budget { steps: if envelope.confined { LEADER_STEPS } else { MAX_STEPS }, seed };
     let may = May { write: !envelope.read_only, user: envelope.user, confined_to };
     let (source, label) = match command {
@@ -174,7 +174,13 @@ struct May {
 }
 
 /// Runs one command of a script.
-async fn command<V: View>(view: &mut V, db: &mut u8, may: &May, call: &Call) -> Result<Value, ViewError> {
+async fn command<V: View>(
+    view: &mut V,
+    db: &mut u8,
+    may: &May,
+    call: &Call,
+    (telling, events): (Classes, &mut Vec<Event>),
+) -> Result<Value, ViewError> {
     let error = |line: &str| Ok(Value::Error(line.to_owned()));
     let args = &call.args;
     let spec = match resolve(args) {
@@ -204,7 +210,7 @@ async fn command<V: View>(view: &mut V, db: &mut u8, may: &May, call: &Call) -> 
                 let name = String::from_utf8_lossy(&args[0]);
                 return error(&format!("ERR {name} command is not allowed with BLOCK option from scripts"));
             }
-            let invocation = Invocation { db: *db, args: args.clone() };
+            let invocation = Invocation::new(*db, args.clone()).telling(telling);
             let units = match units(spec, &invocation) {
                 Ok(units) => units,
                 Err(refused) => return Ok(refused.into()),
@@ -217,11 +223,9 @@ async fn command<V: View>(view: &mut V, db: &mut u8, may: &May, call: &Call) -> 
             }
             // Keys that were not named are met here, also those that are only written.
             view.will_read(units.iter().map(|unit| version_key(unit)).collect()).await?;
-            match evaluate(view, &invocation).await {
-                Ok(value) => Ok(value),
-                Err(Fault::Refused(refused)) => Ok(refused.into()),
-                Err(Fault::View(trouble)) => Err(trouble),
-            }
+            let (value, told) = tell(view, &invocation).await?;
+            events.extend(told);
+            Ok(value)
         }
         Place::AtGateway(GatewayCommand::Select) => Ok(match parse_database(&args[1]) {
             Ok(chosen) => {
@@ -252,6 +256,7 @@ fn to_reply(value: Value, resp3: bool) -> Reply {
     match value {
         Value::Simple(line) => Reply::Simple(line.into_owned().into()),
         Value::Error(line) => Reply::Error(line.into()),
+        Value::Told(reply, _) => to_reply(*reply, resp3),
         Value::Integer(number) => Reply::Integer(number),
         Value::Bulk(bytes) => Reply::Bulk(bytes),
         Value::Null | Value::NullArray if resp3 => Reply::Null,
@@ -317,7 +322,7 @@ mod tests {
         let mut args = vec![Bytes::from("eval"), Bytes::copy_from_slice(script.as_bytes())];
         args.extend(words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())));
         args.push(Envelope { read_only: false, confined: false, user: None, text: args[1].clone() }.encode());
-        block_on(super::super::run(view, &Invocation { db: 0, args })).unwrap()
+        block_on(super::super::run(view, &Invocation::new(0, args))).unwrap()
     }
 
     fn line(value: Value) -> String {

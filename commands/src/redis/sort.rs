@@ -399,7 +399,7 @@ mod tests {
     use super::*;
 
     fn beyond(line: &str) -> bool {
-        reads_beyond(&Invocation { db: 0, args: line.split(' ').map(|word| Bytes::from(word.to_owned())).collect() })
+        reads_beyond(&Invocation::new(0, line.split(' ').map(|word| Bytes::from(word.to_owned())).collect()))
     }
 
     #[test]

@@ -318,7 +318,7 @@ mod tests {
 
     fn command(view: &mut MemoryView, db: u8, args: &[&str]) {
         let args = args.iter().map(|arg| Bytes::copy_from_slice(arg.as_bytes())).collect();
-        assert!(!ready(run(view, &Invocation { db, args })).unwrap().is_error());
+        assert!(!ready(run(view, &Invocation::new(db, args))).unwrap().is_error());
     }
 
     fn everything() -> KeyRange {

@@ -57,7 +57,7 @@ pub fn divide_by<C: Eq + Hash>(
     invocation: &Invocation,
     class: impl Fn(&Bytes) -> C,
 ) -> Result<Option<Divided>, RedisError> {
-    let Invocation { db, args } = invocation;
+    let Invocation { db, args, telling } = invocation;
     let spec = resolve(args)?;
     let (width, name) = match spec.place {
         Place::AtLeader(KeyCommand::MGet | KeyCommand::Del | KeyCommand::Exists) => (1, spec.name),
@@ -76,7 +76,7 @@ pub fn divide_by<C: Eq + Hash>(
     let mut places = Vec::with_capacity(args.len() / width);
     for mention in args[1..].chunks_exact(width) {
         let part = *by_class.entry(class(&mention[0])).or_insert_with(|| {
-            parts.push(Invocation { db: *db, args: vec![args[0].clone()] });
+            parts.push(Invocation::new(*db, vec![args[0].clone()]).telling(*telling));
             parts.len() - 1
         });
         parts[part].args.extend_from_slice(mention);
@@ -97,6 +97,17 @@ impl Merge {
     /// The reply of the whole; `None` when a part has answered what it cannot. The first error of a part is that of the
     /// whole.
     pub fn apply(&self, replies: Vec<Value>) -> Option<Value> {
+        let mut events = Vec::new();
+        let plain = |reply: Value| {
+            let (reply, told) = reply.apart();
+            events.extend(told);
+            reply
+        };
+        let replies = replies.into_iter().map(plain).collect();
+        self.merge(replies).map(|whole| whole.with_events(events))
+    }
+
+    fn merge(&self, replies: Vec<Value>) -> Option<Value> {
         if let Some(error) = replies.iter().find(|reply| reply.is_error()) {
             return Some(error.clone());
         }
@@ -125,7 +136,7 @@ mod tests {
     use crate::testing::{MemoryView, ready};
 
     fn line(text: &str) -> Invocation {
-        Invocation { db: 0, args: text.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect() }
+        Invocation::new(0, text.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect())
     }
 
     fn shown(invocation: &Invocation) -> String {

@@ -538,7 +538,7 @@ mod tests {
     }
 
     fn writes_line(line: &str) -> bool {
-        writes(&Invocation { db: 0, args: words(line) })
+        writes(&Invocation::new(0, words(line)))
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::table::{KeyCommand, Place, Spec, keys};
 /// Refused as [`keys`] refuses. A command line that is wrong in another way has units all the same: whoever evaluates it
 /// says what is wrong.
 pub fn units(spec: &Spec, invocation: &Invocation) -> Result<Vec<Bytes>, RedisError> {
-    let Invocation { db, args } = invocation;
+    let Invocation { db, args, .. } = invocation;
     let found = keys(spec, args)?;
     let unit = |db: u8, index: usize| -> Bytes { layout::redis_unit(db, &args[index]).into() };
     let mut units: Vec<Bytes> = match spec.place {
@@ -49,7 +49,7 @@ mod tests {
 
     fn of(db: u8, line: &str) -> Vec<Bytes> {
         let args: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-        units(resolve(&args).unwrap(), &Invocation { db, args }).unwrap()
+        units(resolve(&args).unwrap(), &Invocation::new(db, args)).unwrap()
     }
 
     fn sorted(units: &[(u8, &str)]) -> Vec<Bytes> {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::events::Event;
+
 /// What a command answers. Which bytes a client gets depends on the protocol version it asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -31,6 +33,8 @@ pub enum Value {
     Map(Vec<(Value, Value)>),
     /// An array of arrays of two in RESP3, a flat array in RESP2.
     Pairs(Vec<(Value, Value)>),
+    /// A reply, and what is told of the effects of its command. Never inside another value.
+    Told(Box<Value>, Vec<Event>),
     /// `%1` in RESP3, an array of arrays of two in RESP2.
     Streams(Vec<(Value, Value)>),
     /// `~2` in RESP3, an array in RESP2.
@@ -58,6 +62,20 @@ impl Value {
     /// `$…`
     pub fn bulk(bytes: impl Into<Bytes>) -> Value {
         Value::Bulk(bytes.into())
+    }
+
+    /// The same reply, with what is told of the effects of its command.
+    #[must_use]
+    pub fn with_events(self, events: Vec<Event>) -> Value {
+        if events.is_empty() { self } else { Value::Told(Box::new(self), events) }
+    }
+
+    /// The reply, and what is told.
+    pub fn apart(self) -> (Value, Vec<Event>) {
+        match self {
+            Value::Told(reply, events) => (*reply, events),
+            reply => (reply, Vec::new()),
+        }
     }
 
     /// Whether it is an error reply.

@@ -27,7 +27,7 @@ impl Ours {
     /// The reply to a command line of database 0, as a client with RESP3 sees it.
     pub fn answer(&mut self, line: &Line) -> Value {
         self.view.set_now_ms(now_ms());
-        let invocation = Invocation { db: 0, args: line.clone() };
+        let invocation = Invocation::new(0, line.clone());
         let value = match resolve(line) {
             Err(error) => error.into(),
             Ok(spec) => match spec.place {

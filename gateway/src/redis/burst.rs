@@ -310,7 +310,7 @@ mod tests {
             units.extend_from_slice(own);
             if own.len() > 1 {
                 let spec = resolve(&args).unwrap();
-                several.push(Several { answer, named, spec, invocation: Invocation { db: 0, args } });
+                several.push(Several { answer, named, spec, invocation: Invocation::new(0, args) });
             }
             let done = Ok(vec![Outcome::Redis(Value::OK)]);
             answers.push(if *apart { Err(RouterError::CrossGroup) } else { done });

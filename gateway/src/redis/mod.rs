@@ -192,6 +192,8 @@ pub async fn serve(
     let following = CancellationToken::new();
     // Connections need fresh permissions until the last of them is closed.
     let _follows = following.clone().drop_guard();
+    let teller = shared.clone();
+    tokio::spawn(following.clone().run_until_cancelled_owned(async move { teller.pubsub.publish_events().await }));
     let followed = shared.clone();
     tokio::spawn(following.run_until_cancelled_owned(async move { followed.access.follow(&followed.clients).await }));
     let tasks = TaskTracker::new();

@@ -15,13 +15,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use commands::redis::acl::User;
 use commands::redis::glob::Pattern;
-use commands::redis::{PubSubCommand, Value};
+use commands::redis::{Classes, Event, PubSubCommand, Value};
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
 use super::clients::Client;
 use super::mailbox::Delivery;
 use super::refusal;
 use crate::router::{Audience, Relay, Router, RouterError, Space, Topic};
+
+/// Most messages about events of keys that are still to be published.
+const MAX_EVENTS: usize = 16_384;
 
 /// What one client listens to.
 #[derive(Debug, Default)]
@@ -194,12 +198,37 @@ impl Subscribed {
 pub(super) struct PubSub {
     subscribed: Arc<Subscribed>,
     relay: Relay,
+    /// Channels and messages about events, for [`PubSub::publish_events`].
+    events: mpsc::Sender<(Bytes, Bytes)>,
+    told: tokio::sync::Mutex<mpsc::Receiver<(Bytes, Bytes)>>,
 }
 
 impl PubSub {
     pub(super) fn new(router: &Router) -> Self {
         let subscribed = Arc::new(Subscribed::default());
-        Self { relay: Relay::new(router, subscribed.clone()), subscribed }
+        let (events, told) = mpsc::channel(MAX_EVENTS);
+        Self { relay: Relay::new(router, subscribed.clone()), subscribed, events, told: told.into() }
+    }
+
+    /// Has events of keys published. Behind [`MAX_EVENTS`] messages that are still to go out they are lost.
+    pub(super) fn tell(&self, events: &[Event], classes: Classes) {
+        for message in events.iter().flat_map(|event| event.messages(classes)) {
+            if self.events.try_send(message).is_err() {
+                tracing::warn!("events of keys come faster than they can be published: some are lost");
+                return;
+            }
+        }
+    }
+
+    /// Publishes what [`PubSub::tell`] was given, one message after another: each is in all mailboxes before the next one
+    /// leaves, so whoever hears several channels hears them in order.
+    pub(super) async fn publish_events(&self) {
+        let mut told = self.told.lock().await;
+        while let Some((channel, message)) = told.recv().await {
+            if let Err(error) = self.relay.publish(&Topic::Channel(channel), message).await {
+                tracing::warn!(%error, "an event of a key was not published");
+            }
+        }
     }
 
     /// Runs one command; the table has checked the number of arguments.

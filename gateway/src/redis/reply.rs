@@ -74,6 +74,8 @@ pub(super) fn write(value: &Value, protocol: Protocol, out: &mut BytesMut) {
                 write(second, protocol, out);
             }
         }
+        // Whoever has run the command has taken them off; they are not for the client.
+        Value::Told(reply, _) => write(reply, protocol, out),
         Value::Streams(pairs) => {
             length(if resp3 { b'%' } else { b'*' }, pairs.len(), out);
             for (first, second) in pairs {

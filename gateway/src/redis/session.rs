@@ -305,6 +305,7 @@ impl Session {
                 return Ok(Course::Ends);
             }
         };
+        let value = self.hear(value);
         self.write_reply(&value).await?;
         Ok(if self.settings.ends { Course::Ends } else { Course::Goes })
     }
@@ -365,7 +366,8 @@ impl Session {
             Place::AtGateway(command @ GatewayCommand::Reset) => self.barrier = Some(Barrier::Protocol(command, args)),
             _ if self.transaction.is_queueing() => burst.answer(self.transaction.queue(spec, args)),
             Place::AtLeader(_) => {
-                let invocation = Invocation { db: self.settings.database, args };
+                let telling = self.shared.parameters.effects().telling();
+                let invocation = Invocation::new(self.settings.database, args).telling(telling);
                 match patience(spec, &invocation.args) {
                     Ok(Patience::None) => {}
                     Ok(patience) => return self.barrier = Some(Barrier::Blocking(spec, invocation, patience)),
@@ -385,7 +387,7 @@ impl Session {
             Place::AtGateway(command @ GatewayCommand::Hello) => self.barrier = Some(Barrier::Protocol(command, args)),
             Place::AtGateway(command) => self.answer_at_once(command, &args, burst),
             Place::OverDatabase(_) => {
-                self.barrier = Some(Barrier::Database(Invocation { db: self.settings.database, args }));
+                self.barrier = Some(Barrier::Database(Invocation::new(self.settings.database, args)));
             }
             Place::PubSub(command) => self.barrier = Some(Barrier::PubSub(command, args)),
             Place::Registry(command) => self.barrier = Some(Barrier::Registry(command, args)),
@@ -430,6 +432,7 @@ impl Session {
             let protocol = self.settings.protocol;
             let (ledger, took) = (std::mem::take(&mut burst.ledger), burst.started.elapsed());
             for (at, value) in burst.into_replies().enumerate() {
+                let value = self.hear(value);
                 if ledger.answered(at, &value, took, &self.client, &self.shared) {
                     continue;
                 }
@@ -447,6 +450,15 @@ impl Session {
             self.window = (WINDOW_REPLY_BYTES / self.largest_reply).clamp(1, WINDOW);
         }
         Ok(())
+    }
+
+    /// Takes off what is told of the effects of a command, and hands it on.
+    fn hear(&self, value: Value) -> Value {
+        let (value, events) = value.apart();
+        if !events.is_empty() {
+            self.shared.pubsub.tell(&events, self.shared.parameters.effects().telling());
+        }
+        value
     }
 
     /// Answers a command that stood alone.

@@ -39,7 +39,7 @@ async fn last_id(blocking: &Blocking<'_>, of: &Invocation, key: usize) -> Result
     let words = |words: [&'static str; 2]| words.map(|word| Bytes::from_static(word.as_bytes())).to_vec();
     let args = [words(["xinfo", "stream"]), vec![of.args[key].clone()]].concat();
     let spec = resolve(&args).map_err(Value::from)?;
-    let about = run(blocking, spec, Invocation { db: of.db, args }).await;
+    let about = run(blocking, spec, Invocation::new(of.db, args)).await;
     match about {
         Value::Map(fields) => {
             let found = fields.into_iter().find(|(name, _)| *name == Value::bulk("last-generated-id"));
@@ -63,7 +63,7 @@ pub(super) async fn ended(blocking: &Blocking<'_>, spec: &'static Spec, of: &Inv
     for key in keys(spec, &of.args).unwrap_or_default() {
         let args = vec![Bytes::from_static(b"type"), of.args[key].clone()];
         let Ok(spec) = resolve(&args) else { return value };
-        if run(blocking, spec, Invocation { db: of.db, args }).await != Value::simple("stream") {
+        if run(blocking, spec, Invocation::new(of.db, args)).await != Value::simple("stream") {
             return Value::Error("UNBLOCKED the stream key no longer exists".into());
         }
     }

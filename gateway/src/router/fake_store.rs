@@ -40,7 +40,10 @@ fn range(start: Bytes, end: Bytes) -> KeyRange {
 fn from_wire(command: wire::Command) -> Command {
     use wire::command::Language;
     match command.language.unwrap() {
-        Language::Redis(command) => Command::Redis(Invocation { db: command.db as u8, args: command.args }),
+        Language::Redis(command) => Command::Redis(
+            Invocation::new(command.db as u8, command.args)
+                .telling(commands::redis::Classes::from_bits(command.telling)),
+        ),
         Language::RedisSpan(span) => {
             let part = match span.part.unwrap() {
                 wire::redis_span::Part::Scan(scan) => SpanPart::Scan {

@@ -23,7 +23,7 @@ fn unit(key: &str) -> Bytes {
 fn prepared(line: &str) -> Prepared {
     let args: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
     let units = vec![layout::redis_unit(0, &args[1]).into()];
-    Prepared::one(Command::Redis(Invocation { db: 0, args }), units)
+    Prepared::one(Command::Redis(Invocation::new(0, args)), units)
 }
 
 /// A lock on x whose transaction is decided at the unit "anchor".

@@ -1,6 +1,6 @@
 //! Outcomes as a group would answer them: what the anchor of a transaction keeps for a repetition of its request.
 
-use commands::redis::{SpanOutcome, Value};
+use commands::redis::{Event, SpanOutcome, Value};
 use commands::{Outcome, dynamo, raw, record};
 use proto::wire;
 
@@ -48,6 +48,11 @@ fn value_to_wire(value: Value) -> wire::RedisValue {
         }
         Value::Streams(pairs) => {
             Kind::Streams(items(pairs.into_iter().flat_map(|(name, entries)| [name, entries]).collect()))
+        }
+        Value::Told(reply, events) => {
+            let event = |event: Event| wire::RedisEvent { name: event.name, db: event.db.into(), key: event.key };
+            let events = events.into_iter().map(event).collect();
+            Kind::Told(Box::new(wire::RedisTold { reply: Some(Box::new(value_to_wire(*reply))), events }))
         }
         Value::Set(values) => Kind::Set(items(values)),
         Value::BigNumber(digits) => Kind::BigNumber(digits),

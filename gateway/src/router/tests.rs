@@ -20,7 +20,7 @@ fn unit(key: &str) -> Bytes {
 
 fn command(words: &[&str]) -> Command {
     let args = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-    Command::Redis(Invocation { db: 0, args })
+    Command::Redis(Invocation::new(0, args))
 }
 
 fn set(key: &str) -> Prepared {

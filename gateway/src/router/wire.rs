@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use commands::dynamo::{Change, ItemWrite, Page, Selection};
-use commands::redis::{Invocation, ScanPosition, Span, SpanOutcome, SpanPart, Value};
+use commands::redis::{Event, Invocation, ScanPosition, Span, SpanOutcome, SpanPart, Value};
 use commands::{Command, Order, Outcome, Record, dynamo, raw, record};
 use keyspace::slot::SLOTS;
 use keyspace::{KeyRange, Version};
@@ -56,7 +56,9 @@ fn write_bytes(write: &wire::DynamoWriteItem) -> usize {
 pub(super) fn command_to_wire(command: Command) -> wire::Command {
     use wire::command::Language;
     let language = match command {
-        Command::Redis(Invocation { db, args }) => Language::Redis(wire::RedisCommand { db: u32::from(db), args }),
+        Command::Redis(Invocation { db, args, telling }) => {
+            Language::Redis(wire::RedisCommand { db: u32::from(db), args, telling: telling.bits() })
+        }
         Command::RedisSpan(span) => Language::RedisSpan(span_to_wire(span)),
         Command::Raw(operation) => Language::Raw(raw_to_wire(operation)),
         Command::Dynamo(operation) => Language::Dynamo(dynamo_to_wire(operation)),
@@ -235,6 +237,14 @@ fn redis_value(value: wire::RedisValue, depth: usize) -> Result<Value, RouterErr
         Kind::Map(values) => Value::Map(in_pairs(items(values)?)?),
         Kind::Pairs(values) => Value::Pairs(in_pairs(items(values)?)?),
         Kind::Streams(values) => Value::Streams(in_pairs(items(values)?)?),
+        Kind::Told(told) => {
+            let reply = redis_value(*told.reply.ok_or_else(|| missing("reply with events"))?, depth + 1)?;
+            let event = |event: wire::RedisEvent| -> Result<Event, RouterError> {
+                let db = u8::try_from(event.db).map_err(|_| junk("an event of no database"))?;
+                Ok(Event { name: event.name, db, key: event.key })
+            };
+            reply.with_events(told.events.into_iter().map(event).collect::<Result<_, _>>()?)
+        }
         Kind::Set(values) => Value::Set(items(values)?),
         Kind::BigNumber(digits) => Value::BigNumber(digits),
         Kind::Verbatim(wire::RedisVerbatim { format, text }) => Value::Verbatim { format, text },

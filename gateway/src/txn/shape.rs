@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn part(units: &str) -> Part {
-        let command = Command::Redis(Invocation { db: 0, args: vec![Bytes::from_static(b"GET")] });
+        let command = Command::Redis(Invocation::new(0, vec![Bytes::from_static(b"GET")]));
         let mut units: Vec<Bytes> = units.chars().map(|unit| unit.to_string().into()).collect();
         units.sort_unstable();
         units.dedup();

@@ -50,7 +50,7 @@ fn part(line: &str, keys: &[&str]) -> Part {
     let mut units: Vec<Bytes> = keys.iter().map(|key| unit(key)).collect();
     units.sort_unstable();
     units.dedup();
-    Part { command: Command::Redis(Invocation { db: 0, args }), units }
+    Part { command: Command::Redis(Invocation::new(0, args)), units }
 }
 
 fn work(parts: Vec<Part>) -> Work {

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use commands::record::{self, Found};
+use commands::redis::events::Notes;
 use commands::{Command, Order, Outcome, Record, View, ViewError};
 use keyspace::layout::{REDIS, unit_len, version_key};
 use keyspace::{KeyRange, RouteMap, TransactionId, Version};
@@ -44,6 +45,7 @@ pub(super) struct RemoteView {
     now_ms: u64,
     /// Why the evaluation must be given up.
     trouble: Option<Refusal>,
+    notes: Option<Notes>,
 }
 
 /// Evaluates all parts, in order.
@@ -93,6 +95,7 @@ impl RemoteView {
             writes: BTreeMap::new(),
             now_ms: 0,
             trouble: None,
+            notes: None,
         };
         let expiring = view.look_at(routes, units).await?;
         // Whoever is told "gone" must not be followed by somebody who is told "still there": what has expired by the
@@ -241,8 +244,8 @@ impl RemoteView {
     }
 }
 
-impl View for RemoteView {
-    async fn get(&mut self, key: &[u8]) -> Result<Option<Record>, ViewError> {
+impl RemoteView {
+    async fn look_up(&mut self, key: &[u8]) -> Result<Option<Record>, ViewError> {
         if let Some(written) = self.writes.get(key) {
             return Ok(written.clone().map(|value| Record { value, version: UNCOMMITTED }));
         }
@@ -261,6 +264,20 @@ impl View for RemoteView {
             }
             _ => Err(self.fail(unexpected())),
         }
+    }
+}
+
+impl View for RemoteView {
+    async fn get(&mut self, key: &[u8]) -> Result<Option<Record>, ViewError> {
+        let found = self.look_up(key).await?;
+        if let Some(notes) = &mut self.notes {
+            notes.found(key, found.as_ref(), self.now_ms);
+        }
+        Ok(found)
+    }
+
+    fn note(&mut self, notes: Option<Notes>) -> Option<Notes> {
+        std::mem::replace(&mut self.notes, notes)
     }
 
     async fn last_change(&mut self, key: &[u8]) -> Result<Option<Version>, ViewError> {
@@ -310,10 +327,16 @@ impl View for RemoteView {
     }
 
     fn put(&mut self, key: Vec<u8>, value: Bytes) {
+        if let Some(notes) = &mut self.notes {
+            notes.changed(&key, true);
+        }
         self.writes.insert(key.into(), Some(value));
     }
 
     fn delete(&mut self, key: Vec<u8>) {
+        if let Some(notes) = &mut self.notes {
+            notes.changed(&key, false);
+        }
         self.writes.insert(key.into(), None);
     }
 

@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn work() -> Work {
-        let get = Command::Redis(Invocation { db: 0, args: vec![Bytes::from_static(b"GET"), "k".into()] });
+        let get = Command::Redis(Invocation::new(0, vec![Bytes::from_static(b"GET"), "k".into()]));
         let keyed = Part { command: get, units: vec![layout::redis_unit(0, b"k").into()] };
         let size = SpanPart::Count { resume: None, limit: 10 };
         Work { parts: vec![keyed, Part::over_database(0, size)], ..Work::default() }

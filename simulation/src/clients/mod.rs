@@ -213,7 +213,7 @@ impl Client {
 
 fn part(db: u8, line: &[String]) -> Part {
     let args: Vec<Bytes> = line.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-    let invocation = Invocation { db, args };
+    let invocation = Invocation::new(db, args);
     let spec = resolve(&invocation.args).expect("clients know the commands");
     let units = units(spec, &invocation).expect("clients know the commands");
     Part { command: Command::Redis(invocation), units }

@@ -49,6 +49,12 @@ fn redis_value(value: redis::Value) -> wire::RedisValue {
         Value::Streams(pairs) => {
             Kind::Streams(values(pairs.into_iter().flat_map(|(name, entries)| [name, entries]).collect()))
         }
+        Value::Told(reply, events) => {
+            let event =
+                |event: redis::Event| wire::RedisEvent { name: event.name, db: event.db.into(), key: event.key };
+            let events = events.into_iter().map(event).collect();
+            Kind::Told(Box::new(wire::RedisTold { reply: Some(Box::new(redis_value(*reply))), events }))
+        }
         Value::Set(items) => Kind::Set(values(items)),
         Value::BigNumber(digits) => Kind::BigNumber(digits),
         Value::Verbatim { format, text } => Kind::Verbatim(wire::RedisVerbatim { format, text }),

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use commands::redis::events::Notes;
 use commands::{Command, Order, Record, View, ViewError};
 use futures::FutureExt;
 use keyspace::{Epoch, GroupId, KeyRange, RangeId, RequestId, Version};
@@ -347,7 +348,8 @@ impl Evaluator<'_> {
 
     /// Evaluates commands in order; nothing that they write has an effect yet.
     pub(super) fn run_commands(&mut self, commands: &[Command]) -> Result<Ran, ViewError> {
-        let mut view = ExecView { world: self, writes: BTreeMap::new(), flushes: Vec::new(), judged_expired: false };
+        let mut view =
+            ExecView { world: self, writes: BTreeMap::new(), flushes: Vec::new(), judged_expired: false, notes: None };
         let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
             outcomes.push(evaluate_now(&mut view, command)?);
@@ -570,12 +572,24 @@ struct ExecView<'e, 'w> {
     writes: BTreeMap<Bytes, Option<Bytes>>,
     flushes: Vec<(KeyRange, Option<u8>)>,
     judged_expired: bool,
+    notes: Option<Notes>,
 }
 
 impl ExecView<'_, '_> {
     /// Whether the request has flushed what was stored of this key.
     fn flushes(&self, key: &[u8]) -> bool {
         self.flushes.iter().any(|(range, db)| flushes(range, *db, key))
+    }
+
+    fn look_up(&mut self, key: &[u8]) -> Result<Option<Record>, ViewError> {
+        if let Some(value) = self.writes.get(key) {
+            let version = self.version();
+            return Ok(value.clone().map(|value| Record { value, version }));
+        }
+        if self.flushes(key) {
+            return Ok(None);
+        }
+        self.world.live_record(key)
     }
 
     fn scan_now(&mut self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<(Bytes, Record)>, ViewError> {
@@ -634,14 +648,15 @@ impl ExecView<'_, '_> {
 
 impl View for ExecView<'_, '_> {
     async fn get(&mut self, key: &[u8]) -> Result<Option<Record>, ViewError> {
-        if let Some(value) = self.writes.get(key) {
-            let version = self.version();
-            return Ok(value.clone().map(|value| Record { value, version }));
+        let found = self.look_up(key)?;
+        if let Some(notes) = &mut self.notes {
+            notes.found(key, found.as_ref(), self.world.now_ms);
         }
-        if self.flushes(key) {
-            return Ok(None);
-        }
-        self.world.live_record(key)
+        Ok(found)
+    }
+
+    fn note(&mut self, notes: Option<Notes>) -> Option<Notes> {
+        std::mem::replace(&mut self.notes, notes)
     }
 
     async fn last_change(&mut self, key: &[u8]) -> Result<Option<Version>, ViewError> {
@@ -659,10 +674,16 @@ impl View for ExecView<'_, '_> {
     }
 
     fn put(&mut self, key: Vec<u8>, value: Bytes) {
+        if let Some(notes) = &mut self.notes {
+            notes.changed(&key, true);
+        }
         self.writes.insert(key.into(), Some(value));
     }
 
     fn delete(&mut self, key: Vec<u8>) {
+        if let Some(notes) = &mut self.notes {
+            notes.changed(&key, false);
+        }
         self.writes.insert(key.into(), None);
     }
 

@@ -130,7 +130,8 @@ fn command(command: wire::Command) -> Result<Command, WireError> {
             if redis.args.is_empty() {
                 return Err(missing("RedisCommand", "args"));
             }
-            Ok(Command::Redis(redis::Invocation { db: db(redis.db)?, args: redis.args }))
+            let telling = redis::Classes::from_bits(redis.telling);
+            Ok(Command::Redis(redis::Invocation::new(db(redis.db)?, redis.args).telling(telling)))
         }
         Language::RedisSpan(span) => redis_span(span).map(Command::RedisSpan),
         Language::Raw(raw) => raw_operation(raw).map(Command::Raw),

@@ -34,7 +34,7 @@ impl Session {
                 Exec::Runs(work) => return self.barrier = Some(Barrier::Exec(work)),
             },
             TransactionCommand::Watch if queueing => multi::watch_inside_multi(),
-            TransactionCommand::Watch => match units(spec, &Invocation { db: self.settings.database, args }) {
+            TransactionCommand::Watch => match units(spec, &Invocation::new(self.settings.database, args)) {
                 // What was written before it on this connection is not a change.
                 Ok(units) => return self.barrier = Some(Barrier::Watch(units)),
                 Err(error) => error.into(),
@@ -94,14 +94,15 @@ impl Session {
         for queued in &commands {
             match queued {
                 Queued::Keyed(spec, args) => {
-                    let invocation = Invocation { db, args: args.clone() };
+                    let telling = self.shared.parameters.effects().telling();
+                    let invocation = Invocation::new(db, args.clone()).telling(telling);
                     match scripts::prepare(&self.shared, &self.settings.identity, spec, invocation).await {
                         Ok(invocation) => together.add(&self.shared.router, spec, invocation),
                         Err(refused) => together.add_answered(refused),
                     }
                 }
                 Queued::Database(args) => {
-                    together.add_over_database(Invocation { db, args: args.clone() });
+                    together.add_over_database(Invocation::new(db, args.clone()));
                 }
                 Queued::Local(GatewayCommand::Select, args) => db = parse_database(&args[1]).unwrap_or(db),
                 Queued::Local(..) | Queued::Registry(..) | Queued::PubSub(..) | Queued::Answered(_) => {}
@@ -129,7 +130,7 @@ impl Session {
         for queued in commands {
             let (value, args) = match queued {
                 Queued::Keyed(_, args) | Queued::Database(args) => {
-                    (replies.next().unwrap_or_else(refusal::unexpected), args)
+                    (self.hear(replies.next().unwrap_or_else(refusal::unexpected)), args)
                 }
                 Queued::Local(command, args) if access::waits(command, &args) => {
                     (access::answer::answer(command, &args, &mut self.settings, &self.shared).await, args)

@@ -9,11 +9,11 @@
 mod kind;
 mod table;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use commands::redis::glob::Pattern;
-use commands::redis::{RedisError, Value};
+use commands::redis::{Classes, RedisError, Value};
 use parking_lot::{Mutex, RwLock};
 
 use self::table::{Change, ROWS, Row};
@@ -43,8 +43,17 @@ pub(super) struct Effects {
     pub(super) percentiles: Mutex<Vec<f64>>,
     /// maxclients
     pub(super) connections: AtomicUsize,
+    /// notify-keyspace-events, as bits.
+    pub(super) telling: AtomicU32,
     /// tracking-table-max-keys; 0: no bound.
     pub(super) tracked_keys: AtomicUsize,
+}
+
+impl Effects {
+    /// Of which events something is told.
+    pub(super) fn telling(&self) -> Classes {
+        Classes::from_bits(self.telling.load(Ordering::Relaxed))
+    }
 }
 
 impl Parameters {
@@ -163,6 +172,7 @@ impl Parameters {
         effects.slowlog_entries.store(count("slowlog-max-len"), Ordering::Relaxed);
         effects.latency_ms.store(number("latency-monitor-threshold"), Ordering::Relaxed);
         effects.tracks_latency.store(self.text("latency-tracking") == "yes", Ordering::Relaxed);
+        effects.telling.store(Classes::parse(&self.text("notify-keyspace-events")).bits(), Ordering::Relaxed);
         effects.connections.store(count("maxclients"), Ordering::Relaxed);
         effects.tracked_keys.store(count("tracking-table-max-keys"), Ordering::Relaxed);
         *effects.percentiles.lock() = kind::percentile_numbers(&self.text("latency-tracking-info-percentiles"));
