@@ -320,7 +320,7 @@ pub fn raw_get(key: &str) -> wire::Command {
 
 pub fn redis(words: &[&str]) -> wire::Command {
     let args = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-    wire::Command { language: Some(wire::command::Language::Redis(wire::RedisCommand { db: 0, args })) }
+    wire::Command { language: Some(wire::command::Language::Redis(wire::RedisCommand { db: 0, args, telling: 0 })) }
 }
 
 pub fn found(result: &wire::CommandResult) -> Option<String> {
