@@ -40,12 +40,13 @@ impl Command {
         }
     }
 
-    /// Whether it reads keys that it does not name, because it learns of them only as it runs. It must not be sent to
-    /// the group of its keys: whoever evaluates it needs a view that reaches everything.
+    /// Whether it reads or writes keys that it does not name, because it learns of them only as it runs. It must not be
+    /// sent to the group of its keys: whoever evaluates it needs a view that reaches everything.
     pub fn reads_beyond(&self) -> bool {
         match self {
             Command::Redis(invocation) => redis::reads_beyond(invocation),
-            Command::RedisSpan(_) | Command::Raw(_) | Command::Dynamo(_) | Command::Record(_) => false,
+            Command::Dynamo(operation) => operation.reaches_beyond(),
+            Command::RedisSpan(_) | Command::Raw(_) | Command::Record(_) => false,
         }
     }
 }

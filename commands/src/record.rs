@@ -38,6 +38,11 @@ pub enum Operation {
         /// `None` removes it.
         value: Option<Bytes>,
     },
+    /// Writes and removes records that were computed elsewhere, from what the request holds to its version.
+    Write {
+        /// Encoded keys, each once; `None`: removed.
+        writes: Vec<(Bytes, Option<Bytes>)>,
+    },
     /// Writes or removes a record of a registry if it still is what somebody has seen. Answers the old record, by which
     /// one sees whether it was.
     Replace {
@@ -53,7 +58,7 @@ pub enum Operation {
 impl Operation {
     /// Whether it may write.
     pub fn writes(&self) -> bool {
-        matches!(self, Operation::Register { .. } | Operation::Replace { .. })
+        matches!(self, Operation::Register { .. } | Operation::Replace { .. } | Operation::Write { .. })
     }
 }
 
@@ -90,6 +95,12 @@ pub async fn run<V: View>(view: &mut V, operation: &Operation) -> Result<Outcome
             Some(version) => Found::Observed(Some(version)),
             None => view.last_change(&version_key(unit)).await?.map_or(Found::Observed(None), Found::Gone),
         },
+        Operation::Write { writes } => {
+            for (key, value) in writes {
+                put_or_delete(view, key, value.as_ref(), true);
+            }
+            Found::Record(None)
+        }
         Operation::Register { key, value } => {
             let before = view.get(key).await?;
             put_or_delete(view, key, value.as_ref(), before.is_some());

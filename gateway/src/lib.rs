@@ -144,6 +144,7 @@ impl Gateway {
         if let Some((listener, _)) = dynamodb {
             let backend = dynamodb::Backend::new(router.clone());
             tokio::spawn(dynamodb::expire(backend.clone(), stop.clone()));
+            tokio::spawn(dynamodb::fill(backend.clone(), stop.clone()));
             let serving = dynamodb::serve(listener, backend, config.dynamodb_limits(), stop.clone());
             gateway.listeners.spawn(async move { serving.await.map_err(|error| broke("DynamoDB")(&error)) });
         }

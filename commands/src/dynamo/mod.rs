@@ -5,7 +5,10 @@
 //! evaluated over a [`View`]. Conditions, updates, filters and projections travel along as trees ([`expression`]) and
 //! are evaluated there too.
 //!
-//! Left out until their issue: indexes, streams, and giving back the items of a deleted table (they stay
+//! A write on a table with secondary indexes ([`index`]) changes the entries of its item as well. These may lie in any
+//! group, so it reaches beyond the key that it names, and its sender evaluates it as a transaction.
+//!
+//! Left out until their issue: streams, and giving back the items of a deleted table (they stay
 //! stored, out of reach, because table ids are never reused).
 
 use bytes::Bytes;
@@ -15,6 +18,7 @@ use crate::view::{View, ViewError};
 pub mod alter;
 pub mod expression;
 mod fields;
+pub mod index;
 pub mod key;
 mod read;
 pub mod record;
@@ -25,11 +29,14 @@ pub mod value;
 mod write;
 
 #[cfg(test)]
+mod index_tests;
+#[cfg(test)]
 mod item_tests;
 
 pub use expression::Projection;
 pub use fields::RecordError;
-pub use read::{MAX_PAGE_BYTES, Page, PageRead, Selection, behind};
+pub use index::{Index, Source};
+pub use read::{MAX_PAGE_BYTES, Page, PageRead, Selection, behind, lane_of};
 pub use table::Table;
 pub use tables::names_above;
 pub use value::{AttributeValue, Item};
@@ -95,6 +102,15 @@ impl Operation {
             Operation::GetItem { .. } | Operation::ReadPage(_) => false,
         }
     }
+
+    /// Whether it writes keys that it does not name: entries of indexes.
+    pub fn reaches_beyond(&self) -> bool {
+        match self {
+            Operation::WriteItem(write) => write.indexed.is_some(),
+            Operation::Together(writes) => writes.iter().any(|write| write.indexed.is_some()),
+            _ => false,
+        }
+    }
 }
 
 /// What came of an [`Operation`].
@@ -128,6 +144,8 @@ pub enum Outcome {
         old_bytes: usize,
         /// The size of the item afterwards; 0 if there is none.
         new_bytes: usize,
+        /// Of each entry that was written, its index and the larger of its sizes before and after.
+        entries: Vec<(String, usize)>,
     },
     /// Neighbouring items.
     Page(Page),
@@ -201,6 +219,7 @@ mod tests {
             deletion_protection: false,
             tags: std::collections::BTreeMap::new(),
             time_to_live: None,
+            indexes: Vec::new(),
         }
     }
 

@@ -4,10 +4,14 @@
 //! to the data. It ends where the range does, behind so many items, or before the item with which what was looked at
 //! would exceed 1 MB; then it says behind which key to go on.
 //!
+//! In a table with local indexes, items and entries lie beside each other, partition by partition. A read of more than
+//! one partition keeps to one *lane*: what lies in others is passed over, though not for ever; a page that has passed
+//! over much ends there.
+//!
 //! Left out: a page promises nothing about items beyond it, which may change before the next page is read, as in AWS.
 
 use bytes::Bytes;
-use keyspace::KeyRange;
+use keyspace::{Key, KeyRange};
 
 use super::Outcome;
 use super::expression::record::{put_condition, put_projection, read_condition, read_projection};
@@ -18,11 +22,15 @@ use super::value::item_size;
 use crate::view::{Order, View, ViewError};
 
 const VERSION: u8 = 1;
+/// As version 1, with the lane in front.
+const WITH_LANE: u8 = 2;
 
 /// What a page may look at, in bytes by the rule of item sizes.
 pub const MAX_PAGE_BYTES: usize = 1 << 20;
 /// Records that are fetched at a time.
 const STEP: usize = 64;
+/// Records of other lanes that a page passes over.
+const MAX_PASSED: usize = 4096;
 
 /// A page to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,12 +56,19 @@ pub struct Selection {
     pub projection: Option<Projection>,
     /// Nothing of them: they are only counted.
     pub count_only: bool,
+    /// Only what lies in this lane; others are not even looked at.
+    pub lane: Option<u8>,
 }
 
 impl Selection {
     /// As a record.
     pub fn encode(&self) -> Bytes {
-        let mut out = vec![VERSION, self.count_only.into(), self.filter.is_some().into()];
+        let mut out = match self.lane {
+            // Nodes that know no lanes read what needs none.
+            None => vec![VERSION],
+            Some(lane) => vec![WITH_LANE, lane],
+        };
+        out.extend([self.count_only, self.filter.is_some()].map(u8::from));
         self.filter.iter().for_each(|filter| put_condition(&mut out, filter));
         out.push(self.projection.is_some().into());
         self.projection.iter().for_each(|projection| put_projection(&mut out, projection));
@@ -62,8 +77,10 @@ impl Selection {
 
     /// Inverse of [`Selection::encode`].
     pub fn decode(record: &[u8]) -> Result<Self, RecordError> {
-        let mut fields = Fields::of_version(record, VERSION)?;
+        let has_lane = record.first() == Some(&WITH_LANE);
+        let mut fields = Fields::of_version(record, if has_lane { WITH_LANE } else { VERSION })?;
         let selection = Self {
+            lane: has_lane.then(|| fields.u8("lane")).transpose()?,
             count_only: fields.boolean("count only")?,
             filter: fields.boolean("filter")?.then(|| read_condition(&mut fields)).transpose()?,
             projection: fields.boolean("projection")?.then(|| read_projection(&mut fields)).transpose()?,
@@ -88,6 +105,8 @@ pub struct Page {
     pub last: Option<Bytes>,
     /// The page ended before its range: go on behind the last item.
     pub more: bool,
+    /// The page ended because it passed over so much of other lanes: go on behind this key, not behind the last item.
+    pub passed: Option<Bytes>,
 }
 
 /// Reads an item, or parts of it.
@@ -105,12 +124,25 @@ pub(super) async fn get<V: View>(
 /// Reads a page.
 pub(super) async fn page<V: View>(view: &mut V, read: &PageRead) -> Result<Outcome, ViewError> {
     let mut page = Page::default();
+    let mut passed = 0;
+    let mut reached = None;
     let mut rest = Some(read.range.clone());
     while let Some(range) = rest.take() {
-        let step = STEP.min(read.max_items - page.scanned);
+        let step = match read.selection.lane {
+            None => STEP.min(read.max_items - page.scanned),
+            Some(_) => STEP,
+        };
         let found = view.scan(&range, read.order, step).await?;
         let more = found.len() == step;
         for (key, record) in found {
+            if page.scanned >= read.max_items {
+                break;
+            }
+            if read.selection.lane.is_some_and(|lane| lane_of(&key) != Some(lane)) {
+                passed += 1;
+                reached = Some(key);
+                continue;
+            }
             let item = decode_item(&record.value).map_err(|error| corrupt(&key, &error))?;
             let bytes = item_size(&item);
             if page.scanned > 0 && page.bytes + bytes > read.max_bytes {
@@ -126,6 +158,7 @@ pub(super) async fn page<V: View>(view: &mut V, read: &PageRead) -> Result<Outco
                     page.items.push(part.as_ref().map_or(record.value, encode_item));
                 }
             }
+            reached = Some(key.clone());
             page.last = Some(key);
         }
         if page.scanned >= read.max_items {
@@ -133,11 +166,24 @@ pub(super) async fn page<V: View>(view: &mut V, read: &PageRead) -> Result<Outco
             page.more = true;
             return Ok(Outcome::Page(page));
         }
+        if more && passed >= MAX_PASSED {
+            page.more = true;
+            page.passed = reached;
+            return Ok(Outcome::Page(page));
+        }
         if more {
-            rest = page.last.as_ref().and_then(|last| behind(&range, last, read.order));
+            rest = reached.as_ref().and_then(|last| behind(&range, last, read.order));
         }
     }
     Ok(Outcome::Page(page))
+}
+
+/// The lane in which an encoded key lies.
+pub fn lane_of(key: &[u8]) -> Option<u8> {
+    match Key::decode(key) {
+        Ok(Key::Dynamo { index, .. }) => Some(index),
+        _ => None,
+    }
 }
 
 /// What of a range lies behind a key, in the order of reading.

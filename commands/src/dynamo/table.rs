@@ -3,7 +3,7 @@
 //! The gateway fills in what the client chose; the leader that creates the table fills in what must be chosen once:
 //! id, UUID and creation time. Afterwards only what [`super::alter`] changes is not for ever.
 //!
-//! Version 1 had neither tags nor a time to live; it is read as a table without them.
+//! Version 1 had neither tags nor a time to live, version 2 no indexes; they are read as tables without them.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,11 @@ use keyspace::TableId;
 
 use super::alter::{put_tags, read_tags};
 use super::fields::{Fields, RecordError, put_bytes};
+use super::index::{Index, put_indexes, read_indexes};
 use super::key::KeyType;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+const WITHOUT_INDEXES: u8 = 2;
 const WITHOUT_TAGS: u8 = 1;
 
 const PAY_PER_REQUEST: u8 = 1;
@@ -45,6 +47,8 @@ pub struct Table {
     pub tags: BTreeMap<String, String>,
     /// The attribute by which items expire, if they do.
     pub time_to_live: Option<String>,
+    /// Its secondary indexes, in the order in which they were made; local ones first.
+    pub indexes: Vec<Index>,
 }
 
 /// An attribute of the key schema.
@@ -71,9 +75,20 @@ pub enum Billing {
 }
 
 impl Table {
+    /// Its key attributes: one or two.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyAttribute> {
+        std::iter::once(&self.partition_key).chain(&self.sort_key)
+    }
+
+    /// The index of this name.
+    pub fn index(&self, name: &str) -> Option<&Index> {
+        self.indexes.iter().find(|index| index.name == name)
+    }
+
     /// The record of the table.
     pub fn encode(&self) -> Bytes {
-        let mut out = vec![VERSION];
+        // A table without indexes can still be read by gateways that know none.
+        let mut out = vec![if self.indexes.is_empty() { WITHOUT_INDEXES } else { VERSION }];
         out.extend(self.id.0.to_be_bytes());
         out.extend(self.uuid);
         out.extend(self.created_ms.to_be_bytes());
@@ -87,13 +102,19 @@ impl Table {
         put_tags(&mut out, &self.tags);
         out.push(self.time_to_live.is_some().into());
         self.time_to_live.iter().for_each(|attribute| put_bytes(&mut out, attribute.as_bytes()));
+        if !self.indexes.is_empty() {
+            put_indexes(&mut out, &self.indexes);
+        }
         out.into()
     }
 
     /// Inverse of [`Table::encode`].
     pub fn decode(record: &[u8]) -> Result<Self, RecordError> {
-        let old = record.first() == Some(&WITHOUT_TAGS);
-        let mut fields = Fields::of_version(record, if old { WITHOUT_TAGS } else { VERSION })?;
+        let version = match record.first() {
+            Some(&old @ (WITHOUT_TAGS | WITHOUT_INDEXES)) => old,
+            _ => VERSION,
+        };
+        let mut fields = Fields::of_version(record, version)?;
         let mut table = Self {
             id: TableId(fields.u32("table id")?),
             uuid: fields.array("UUID")?,
@@ -106,11 +127,18 @@ impl Table {
             deletion_protection: fields.boolean("deletion protection")?,
             tags: BTreeMap::new(),
             time_to_live: None,
+            indexes: Vec::new(),
         };
-        if !old {
+        if version > WITHOUT_TAGS {
             table.tags = read_tags(&mut fields)?;
             let expires = fields.boolean("time to live")?;
             table.time_to_live = expires.then(|| fields.text("time to live").map(str::to_owned)).transpose()?;
+        }
+        if version > WITHOUT_INDEXES {
+            table.indexes = read_indexes(&mut fields)?;
+            if table.indexes.is_empty() {
+                return Err(RecordError::Invalid { field: "indexes" });
+            }
         }
         fields.finish()?;
         Ok(table)
@@ -140,12 +168,14 @@ pub(super) fn read_billing(fields: &mut Fields<'_>) -> Result<Billing, RecordErr
     }
 }
 
-fn put_key_attribute(out: &mut Vec<u8>, key: &KeyAttribute) {
+/// Appends a key attribute.
+pub(super) fn put_key_attribute(out: &mut Vec<u8>, key: &KeyAttribute) {
     put_bytes(out, key.name.as_bytes());
     out.push(key.kind.tag());
 }
 
-fn read_key_attribute(fields: &mut Fields<'_>) -> Result<KeyAttribute, RecordError> {
+/// Inverse of [`put_key_attribute`].
+pub(super) fn read_key_attribute(fields: &mut Fields<'_>) -> Result<KeyAttribute, RecordError> {
     let name = fields.text("key attribute")?.to_owned();
     let kind = KeyType::from_tag(fields.u8("key type")?).ok_or(RecordError::Invalid { field: "key type" })?;
     Ok(KeyAttribute { name, kind })
@@ -156,11 +186,40 @@ fn read_key_attribute(fields: &mut Fields<'_>) -> Result<KeyAttribute, RecordErr
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::index::{Projected, Scope, Stage};
     use super::*;
 
     fn key_attributes() -> impl Strategy<Value = KeyAttribute> {
         let kinds = prop_oneof![Just(KeyType::Text), Just(KeyType::Number), Just(KeyType::Bytes)];
         (".{1,8}", kinds).prop_map(|(name, kind)| KeyAttribute { name, kind })
+    }
+
+    fn indexes() -> impl Strategy<Value = Index> {
+        let stages = prop_oneof![
+            Just(Stage::Active),
+            Just(Stage::Cleaning),
+            any::<u64>().prop_map(|since_ms| Stage::Announced { since_ms }),
+            any::<Vec<u8>>().prop_map(|up_to| Stage::Filling { up_to: up_to.into() }),
+        ];
+        let billing = Billing::Provisioned { read: 1, write: 2 };
+        let scopes = prop_oneof![
+            any::<u8>().prop_map(|lane| Scope::Local { lane }),
+            (any::<u32>(), stages).prop_map(move |(id, stage)| Scope::Global { id: TableId(id), stage, billing }),
+        ];
+        let projections = prop_oneof![
+            Just(Projected::All),
+            Just(Projected::KeysOnly),
+            prop::collection::vec(".{1,3}", 0..3).prop_map(Projected::Include),
+        ];
+        ("[a-z]{3}", scopes, key_attributes(), prop::option::of(key_attributes()), projections).prop_map(
+            |(name, scope, partition_key, sort_key, projection)| Index {
+                name,
+                scope,
+                partition_key,
+                sort_key,
+                projection,
+            },
+        )
     }
 
     fn tables() -> impl Strategy<Value = Table> {
@@ -169,7 +228,8 @@ mod tests {
             any::<(u64, u64)>().prop_map(|(read, write)| Billing::Provisioned { read, write }),
         ];
         let identity = (any::<u32>(), any::<[u8; 16]>(), any::<u64>(), "[a-z]{3,9}");
-        let rest = (any::<bool>(), prop::collection::btree_map(".{1,3}", ".{0,3}", 0..4), prop::option::of(".{1,4}"));
+        let tags = prop::collection::btree_map(".{1,3}", ".{0,3}", 0..4);
+        let rest = (any::<bool>(), tags, prop::option::of(".{1,4}"), prop::collection::vec(indexes(), 0..3));
         (identity, key_attributes(), prop::option::of(key_attributes()), billing, rest).prop_map(
             |((id, uuid, created_ms, name), partition_key, sort_key, billing, rest)| Table {
                 id: TableId(id),
@@ -183,6 +243,7 @@ mod tests {
                 deletion_protection: rest.0,
                 tags: rest.1,
                 time_to_live: rest.2,
+                indexes: rest.3,
             },
         )
     }
@@ -225,7 +286,9 @@ mod tests {
             deletion_protection: true,
             tags: BTreeMap::new(),
             time_to_live: None,
+            indexes: Vec::new(),
         };
+        assert_eq!(table.encode()[0], WITHOUT_INDEXES, "gateways that know no indexes read it");
         let mut record = table.encode().to_vec();
         record.truncate(record.len() - 2);
         record[0] = WITHOUT_TAGS;

@@ -1,13 +1,14 @@
 //! Operations on table descriptors, evaluated at the leader of the system keys.
 //!
 //! Creating a table takes the next number of a sequence and reverses its bits: consecutive tables lie far apart in the
-//! space of table ids, which bootstrap divides evenly among the groups. A number is given out once, so the items of a
+//! space of table ids, which bootstrap divides evenly among the groups. A global index has an id of its own. A number is given out once, so the items of a
 //! deleted table can never show up in a later one of the same name.
 
 use bytes::Bytes;
 use keyspace::{Key, KeyRange, SystemKey, TableId, layout};
 
 use super::Outcome;
+use super::alter::allocate_indexes;
 use super::fields::{Fields, RecordError};
 use super::table::Table;
 use super::token::is_reserved;
@@ -15,8 +16,8 @@ use crate::view::{Order, View, ViewError};
 
 /// Exception names that tables answer.
 const RESOURCE_IN_USE: &str = "ResourceInUseException";
-const RESOURCE_NOT_FOUND: &str = "ResourceNotFoundException";
-const LIMIT_EXCEEDED: &str = "LimitExceededException";
+pub(super) const RESOURCE_NOT_FOUND: &str = "ResourceNotFoundException";
+pub(super) const LIMIT_EXCEEDED: &str = "LimitExceededException";
 const VALIDATION: &str = "ValidationException";
 
 /// Version byte of the sequence record.
@@ -32,10 +33,11 @@ pub(super) async fn create<V: View>(view: &mut V, name: &str, descriptor: &[u8])
         Ok(table) if table.name == name => table,
         Ok(_) | Err(_) => return Ok(fault(VALIDATION, "The table descriptor is not valid".into())),
     };
-    let Some(id) = allocate(view).await? else {
-        return Ok(fault(LIMIT_EXCEEDED, "All table ids have been given out".into()));
-    };
+    let Some(id) = allocate(view).await? else { return Ok(no_ids_left()) };
     table.id = id;
+    if !allocate_indexes(view, &mut table).await? {
+        return Ok(no_ids_left());
+    }
     table.uuid = random_uuid(view);
     table.created_ms = view.now_ms();
     let record = table.encode();
@@ -85,7 +87,7 @@ pub(super) async fn list<V: View>(view: &mut V, start_after: &str, limit: usize)
 }
 
 /// The next table id; `None` when all have been given out.
-async fn allocate<V: View>(view: &mut V) -> Result<Option<TableId>, ViewError> {
+pub(super) async fn allocate<V: View>(view: &mut V) -> Result<Option<TableId>, ViewError> {
     let key = Key::System(SystemKey::TableSequence).encode();
     let last = match view.get(&key).await? {
         Some(record) => decode_sequence(&record.value).map_err(|error| corrupt(&key, &error))?,
@@ -122,7 +124,11 @@ pub(super) fn not_found(name: &str) -> Outcome {
     fault(RESOURCE_NOT_FOUND, format!("Requested resource not found: Table: {name} not found"))
 }
 
-fn fault(name: &str, message: String) -> Outcome {
+pub(super) fn no_ids_left() -> Outcome {
+    fault(LIMIT_EXCEEDED, "All table ids have been given out".into())
+}
+
+pub(super) fn fault(name: &str, message: String) -> Outcome {
     Outcome::Fault { name: name.to_owned(), message }
 }
 

@@ -3,25 +3,37 @@
 //! A write is judged against the item as it is ([`judge`], pure): its condition first, then what becomes of the item.
 //! Alone it takes effect at once ([`run`]); together with others only if all of them may ([`together`]). Items are
 //! their own lock units. The place of a transaction's token is written here too, though it holds no item ([`token`]).
+//!
+//! A write that carries its table's descriptor ([`ItemWrite::indexed`]) changes the entries of the item in the same
+//! breath ([`index::changes`]). Entries are written blindly: whoever holds the item's version, or its lock, is the only
+//! one who may write its entries.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
+use keyspace::TableId;
 
 use super::Outcome;
 use super::expression::record::{put_condition, put_update, read_condition, read_update};
 use super::expression::{Condition, Update};
 use super::fields::{Fields, RecordError, put_bytes};
+use super::index::{self, EntryChange};
 use super::record::{decode_item, encode_item};
+use super::table::Table;
 use super::token::{self, Claim, put_claim, read_claim};
 use super::value::{Item, MAX_ITEM_BYTES, item_size};
 use crate::view::{View, ViewError};
 
 const VERSION: u8 = 1;
+/// As version 1, with the descriptor of an indexed table in front.
+const INDEXED: u8 = 2;
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const UPDATE: u8 = 3;
 const CHECK: u8 = 4;
 const CLAIM: u8 = 5;
+const MEND: u8 = 6;
 
 /// A write on one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +50,8 @@ pub struct ItemWrite {
     pub item_on_failure: bool,
     /// Answer how large the item was and is.
     pub sizes: bool,
+    /// The table, if it has indexes: the entries of the item change with it.
+    pub indexed: Option<Arc<Table>>,
 }
 
 /// What becomes of an item.
@@ -58,6 +72,13 @@ pub enum Change {
     Check,
     /// The token of the transaction is claimed. The key is the token's place, not an item's.
     Claim(Claim),
+    /// Nothing of the item; one index comes to say what the item implies.
+    Mend {
+        /// The global index.
+        index: TableId,
+        /// The encoded key of an entry of the item that was found in the index.
+        stale: Option<Bytes>,
+    },
 }
 
 /// What a write answers of the item.
@@ -98,14 +119,30 @@ impl Returns {
 }
 
 impl ItemWrite {
-    /// A write without conditions that answers nothing.
+    /// The same on an item of this table, whose indexes it maintains.
+    #[must_use]
+    pub fn on(mut self, table: &Arc<Table>) -> Self {
+        self.indexed = (!table.indexes.is_empty()).then(|| table.clone());
+        self
+    }
+
+    /// A write without conditions and indexes that answers nothing.
     pub fn plain(key: Bytes, change: Change) -> Self {
-        Self { key, change, condition: None, returns: Returns::None, item_on_failure: false, sizes: false }
+        Self {
+            key,
+            change,
+            condition: None,
+            returns: Returns::None,
+            item_on_failure: false,
+            sizes: false,
+            indexed: None,
+        }
     }
 
     /// Everything but the key and the record of a put item, which travel beside it.
     pub fn encode(&self) -> Bytes {
-        let mut out = vec![VERSION];
+        let mut out = vec![if self.indexed.is_some() { INDEXED } else { VERSION }];
+        self.indexed.iter().for_each(|table| put_bytes(&mut out, &table.encode()));
         match &self.change {
             Change::Put(_) => out.push(PUT),
             Change::Delete => out.push(DELETE),
@@ -113,6 +150,12 @@ impl ItemWrite {
             Change::Claim(claim) => {
                 out.push(CLAIM);
                 put_claim(&mut out, claim);
+            }
+            Change::Mend { index, stale } => {
+                out.push(MEND);
+                out.extend(index.0.to_be_bytes());
+                // No key is empty.
+                put_bytes(&mut out, stale.as_deref().unwrap_or_default());
             }
             Change::Update { key_attributes, update } => {
                 out.push(UPDATE);
@@ -130,12 +173,18 @@ impl ItemWrite {
 
     /// Inverse of [`ItemWrite::encode`]. `item` is the record of a put item, else empty.
     pub fn decode(key: Bytes, record: &[u8], item: Bytes) -> Result<Self, RecordError> {
-        let mut fields = Fields::of_version(record, VERSION)?;
+        let is_indexed = record.first() == Some(&INDEXED);
+        let mut fields = Fields::of_version(record, if is_indexed { INDEXED } else { VERSION })?;
+        let indexed = is_indexed.then(|| Table::decode(fields.bytes("table")?).map(Arc::new)).transpose()?;
         let change = match fields.u8("change")? {
             PUT => Change::Put(item.clone()),
             DELETE => Change::Delete,
             CHECK => Change::Check,
             CLAIM => Change::Claim(read_claim(&mut fields)?),
+            MEND => Change::Mend {
+                index: TableId(fields.u32("index id")?),
+                stale: Some(fields.bytes("entry")?).filter(|key| !key.is_empty()).map(Bytes::copy_from_slice),
+            },
             UPDATE => Change::Update {
                 key_attributes: decode_item(fields.bytes("key attributes")?)?,
                 update: read_update(&mut fields)?,
@@ -153,6 +202,7 @@ impl ItemWrite {
             item_on_failure: fields.boolean("item on failure")?,
             sizes: fields.boolean("sizes")?,
             condition: fields.boolean("condition")?.then(|| read_condition(&mut fields)).transpose()?,
+            indexed,
         };
         fields.finish()?;
         Ok(write)
@@ -162,7 +212,7 @@ impl ItemWrite {
     pub fn payload_bytes(&self) -> usize {
         match &self.change {
             Change::Put(item) => item.len(),
-            Change::Delete | Change::Check => 0,
+            Change::Delete | Change::Check | Change::Mend { .. } => 0,
             Change::Update { .. } | Change::Claim(_) => self.encode().len(),
         }
     }
@@ -174,6 +224,7 @@ impl ItemWrite {
             || self.condition.is_some()
             || self.returns != Returns::None
             || self.sizes
+            || self.indexed.is_some()
     }
 }
 
@@ -182,6 +233,7 @@ impl ItemWrite {
 enum Verdict {
     Apply {
         effect: Effect,
+        entries: Vec<EntryChange>,
         outcome: Outcome,
     },
     /// Nothing happens.
@@ -199,8 +251,8 @@ enum Effect {
 pub(super) async fn run<V: View>(view: &mut V, write: &ItemWrite) -> Result<Outcome, ViewError> {
     let verdict = look(view, write).await?;
     Ok(match verdict {
-        Verdict::Apply { effect, outcome } => {
-            apply(view, write, effect);
+        Verdict::Apply { effect, entries, outcome } => {
+            apply(view, write, effect, entries);
             outcome
         }
         Verdict::Refuse(outcome) => outcome,
@@ -219,8 +271,8 @@ pub(super) async fn together<V: View>(view: &mut V, writes: &[ItemWrite]) -> Res
     for (write, verdict) in writes.iter().zip(verdicts) {
         outcomes.push(match verdict {
             Verdict::Apply { .. } if refused => Outcome::None,
-            Verdict::Apply { effect, outcome } => {
-                apply(view, write, effect);
+            Verdict::Apply { effect, entries, outcome } => {
+                apply(view, write, effect, entries);
                 outcome
             }
             Verdict::Refuse(outcome) => outcome,
@@ -232,7 +284,7 @@ pub(super) async fn together<V: View>(view: &mut V, writes: &[ItemWrite]) -> Res
 async fn look<V: View>(view: &mut V, write: &ItemWrite) -> Result<Verdict, ViewError> {
     if let Change::Claim(claim) = &write.change {
         return Ok(match token::judge(view, &write.key, claim).await? {
-            Ok(record) => Verdict::Apply { effect: Effect::Put(record), outcome: Outcome::None },
+            Ok(record) => Verdict::Apply { effect: Effect::Put(record), entries: Vec::new(), outcome: Outcome::None },
             Err(refusal) => Verdict::Refuse(refusal),
         });
     }
@@ -241,7 +293,13 @@ async fn look<V: View>(view: &mut V, write: &ItemWrite) -> Result<Verdict, ViewE
         .map_err(|error| ViewError::Corrupt { key: write.key.to_vec(), reason: error.to_string() })
 }
 
-fn apply<V: View>(view: &mut V, write: &ItemWrite, effect: Effect) {
+fn apply<V: View>(view: &mut V, write: &ItemWrite, effect: Effect, entries: Vec<EntryChange>) {
+    for EntryChange { key, record, .. } in entries {
+        match record {
+            Some(record) => view.put(key.to_vec(), record),
+            None => view.delete(key.to_vec()),
+        }
+    }
     match effect {
         Effect::Put(record) => view.put(write.key.to_vec(), record),
         Effect::Delete => view.delete(write.key.to_vec()),
@@ -251,7 +309,10 @@ fn apply<V: View>(view: &mut V, write: &ItemWrite, effect: Effect) {
 
 /// What a write does to the item that is there.
 fn judge(write: &ItemWrite, old: Option<&Bytes>) -> Result<Verdict, RecordError> {
-    let decoded = write.condition.is_some() || write.sizes || matches!(write.change, Change::Update { .. });
+    let decoded = write.condition.is_some()
+        || write.sizes
+        || write.indexed.is_some()
+        || matches!(write.change, Change::Update { .. });
     let old_item = if decoded { old.map(|record| decode_item(record)).transpose()? } else { None };
     if let Some(condition) = &write.condition {
         let nothing = Item::new();
@@ -262,25 +323,30 @@ fn judge(write: &ItemWrite, old: Option<&Bytes>) -> Result<Verdict, RecordError>
     }
     let old_bytes = old_item.as_ref().map_or(0, item_size);
     let all_old = || old.filter(|_| write.returns == Returns::AllOld).cloned();
-    let (effect, attributes, new_bytes) = match &write.change {
+    let (effect, attributes, new_item) = match &write.change {
         Change::Put(record) => {
-            let new_bytes = if write.sizes { item_size(&decode_item(record)?) } else { 0 };
-            (Effect::Put(record.clone()), all_old(), new_bytes)
+            let new_item = (write.sizes || write.indexed.is_some()).then(|| decode_item(record)).transpose()?;
+            (Effect::Put(record.clone()), all_old(), new_item)
         }
-        Change::Delete if old.is_none() => (Effect::None, None, 0),
-        Change::Delete => (Effect::Delete, all_old(), 0),
+        Change::Delete if old.is_none() => (Effect::None, None, None),
+        Change::Delete => (Effect::Delete, all_old(), None),
         // A claim has been judged by what stands at its place.
-        Change::Check | Change::Claim(_) => (Effect::None, None, old_bytes),
-        Change::Update { update, .. } if old_item.is_none() && update.only_removes() => (Effect::None, None, 0),
+        Change::Check | Change::Claim(_) | Change::Mend { .. } => (Effect::None, None, old_item.clone()),
+        Change::Update { update, .. } if old_item.is_none() && update.only_removes() => (Effect::None, None, None),
         Change::Update { key_attributes, update } => {
-            let updated = match update.apply(old_item.as_ref().unwrap_or(key_attributes)) {
+            let before = old_item.as_ref().unwrap_or(key_attributes);
+            let updated = match update.apply(before) {
                 Ok(updated) => updated,
                 Err(error) => return Ok(Verdict::Refuse(Outcome::validation(error.to_string()))),
             };
-            let new_bytes = item_size(&updated);
-            if new_bytes > MAX_ITEM_BYTES {
+            if item_size(&updated) > MAX_ITEM_BYTES {
                 let message = "Item size to update has exceeded the maximum allowed size";
                 return Ok(Verdict::Refuse(Outcome::validation(message.into())));
+            }
+            let checked =
+                write.indexed.as_ref().map_or(Ok(()), |table| index::check_keys(table, &updated, Some(before)));
+            if let Err(message) = checked {
+                return Ok(Verdict::Refuse(Outcome::validation(message)));
             }
             let record = encode_item(&updated);
             let part = |item: &Item| Some(update.touched().apply(item)).filter(|part| !part.is_empty());
@@ -291,13 +357,23 @@ fn judge(write: &ItemWrite, old: Option<&Bytes>) -> Result<Verdict, RecordError>
                 Returns::UpdatedOld => old_item.as_ref().and_then(part).as_ref().map(encode_item),
                 Returns::UpdatedNew => part(&updated).as_ref().map(encode_item),
             };
-            (Effect::Put(record), attributes, new_bytes)
+            (Effect::Put(record), attributes, Some(updated))
         }
     };
+    let entries = match (&write.indexed, &write.change) {
+        (None, _) => Vec::new(),
+        (Some(table), Change::Mend { index, stale }) => index::mend(table, *index, old_item.as_ref(), stale.as_ref()),
+        (Some(table), _) => index::changes(table, old_item.as_ref(), new_item.as_ref()),
+    };
     let outcome = match (attributes, write.sizes) {
-        (attributes, true) => Outcome::Written { attributes, old_bytes, new_bytes },
+        (attributes, true) => Outcome::Written {
+            attributes,
+            old_bytes,
+            new_bytes: new_item.as_ref().map_or(0, item_size),
+            entries: entries.iter().map(|entry| (entry.index.clone(), entry.bytes)).collect(),
+        },
         (Some(record), false) => Outcome::Item(record),
         (None, false) => Outcome::None,
     };
-    Ok(Verdict::Apply { effect, outcome })
+    Ok(Verdict::Apply { effect, entries, outcome })
 }

@@ -1,21 +1,26 @@
 //! UpdateTable, tags, and time to live: what may change of a table that exists.
 //!
 //! Each request becomes one [`Alteration`], which the leader of the descriptor judges and makes. Everything takes
-//! effect when it is answered: the table is never UPDATING, time to live never ENABLING.
+//! effect when it is answered: the table is never UPDATING, time to live never ENABLING. Only a new index is not
+//! complete at once: it is CREATING until [`super::fill`] has filled it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_smithy_json::serialize::JsonObjectWriter;
 use aws_smithy_types::Number;
 use bytes::Bytes;
-use commands::dynamo::alter::Alteration;
-use commands::dynamo::{Operation, Table};
-use keyspace::layout;
+use commands::dynamo::alter::{Alteration, IndexUpdate};
+use commands::dynamo::table::Billing;
+use commands::dynamo::{Index, Operation, Table};
+use keyspace::{Key, SystemKey, layout};
 
 use super::catalog::{Catalog, describe, descriptor};
 use super::constraints::Constraints;
-use super::create_table::{BillingFields, read_switch};
+use super::create_table::{
+    BillingFields, Pair, Throughput, check_definitions, check_throughput, read_pairs, read_switch,
+};
 use super::fault::{Exception, Fault};
+use super::indexes::{Definitions, IndexFields};
 use super::items::reply;
 use super::json::Reader;
 use super::store::{Call, Store};
@@ -30,9 +35,121 @@ const MAX_TTL_ATTRIBUTE: usize = 255;
 const ACCOUNT_UNITS: u64 = 80_000;
 const TABLE_UNITS: u64 = 40_000;
 
-/// Changes billing and protection.
+/// An element of GlobalSecondaryIndexUpdates as it came.
+#[derive(Default)]
+struct IndexUpdateFields {
+    create: Option<IndexFields>,
+    update: Option<IndexFields>,
+    delete: Option<IndexFields>,
+}
+
+impl IndexUpdateFields {
+    fn read_all(reader: &mut Reader<'_>) -> Result<Option<Vec<Self>>, Fault> {
+        let mut updates = Vec::new();
+        let present = reader.list(|reader| {
+            let mut update = Self::default();
+            reader.object(|reader, field| {
+                match field {
+                    "Create" => update.create = IndexFields::read(reader)?,
+                    "Update" => update.update = IndexFields::read(reader)?,
+                    "Delete" => update.delete = IndexFields::read(reader)?,
+                    _ => drop(reader.skip()?),
+                }
+                Ok(())
+            })?;
+            updates.push(update);
+            Ok(())
+        })?;
+        Ok(present.then_some(updates))
+    }
+
+    fn check(&self, constraints: &mut Constraints, field: &str) {
+        self.create.iter().for_each(|index| index.check(constraints, &format!("{field}.create")));
+        if let Some(index) = &self.delete {
+            constraints.table_name(&format!("{field}.delete.indexName"), &index.name);
+        }
+        if let Some(index) = &self.update {
+            constraints.table_name(&format!("{field}.update.indexName"), &index.name);
+            let at = format!("{field}.update.provisionedThroughput");
+            constraints.required(&at, &index.throughput);
+            index.throughput.iter().for_each(|throughput| check_throughput(constraints, &at, throughput));
+        }
+    }
+
+    /// Needs the constraints to hold.
+    fn build(&self, definitions: &Definitions, billing: Billing) -> Result<IndexUpdate, Fault> {
+        let name = |index: &IndexFields| index.name.clone().unwrap_or_default();
+        match (&self.create, &self.update, &self.delete) {
+            (Some(index), None, None) => index.global(definitions, billing).map(IndexUpdate::Create),
+            (None, Some(index), None) => {
+                let billing = index.throughput.as_ref().map_or(Billing::PayPerRequest, Throughput::billing);
+                Ok(IndexUpdate::Billing { name: name(index), billing })
+            }
+            (None, None, Some(index)) => Ok(IndexUpdate::Delete { name: name(index) }),
+            (None, None, None) => Err(Fault::parameter(
+                "One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, \
+                 GlobalSecondaryIndexUpdate.Delete must not be null",
+            )),
+            _ => Err(Fault::parameter(
+                "Only one of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, \
+                 GlobalSecondaryIndexUpdate.Delete may be specified",
+            )),
+        }
+    }
+}
+
+/// What becomes of the indexes of a table, as far as the request and the table now can tell.
+async fn index_updates<S: Store>(
+    store: &S,
+    table_name: &str,
+    definitions: Vec<Pair>,
+    billing: Option<Billing>,
+    fields: &[IndexUpdateFields],
+) -> Result<Vec<IndexUpdate>, Fault> {
+    let table = descriptor(store.call(describe(table_name)).await?)?;
+    let given = Definitions::of(&definitions);
+    let mut known = Definitions::of(&definitions);
+    for key in table.keys().chain(table.indexes.iter().flat_map(Index::keys)) {
+        match known.0.iter().find(|(name, _)| *name == key.name) {
+            None => known.0.push((key.name.clone(), key.kind)),
+            Some((_, kind)) if *kind == key.kind => {}
+            Some((name, _)) => {
+                return Err(Fault::parameter(format!(
+                    "AttributeDefinitions defines the attribute {name} as another type than the table has: {}",
+                    key.kind.name()
+                )));
+            }
+        }
+    }
+    let billing = billing.unwrap_or(table.billing);
+    let updates: Vec<IndexUpdate> =
+        fields.iter().map(|fields| fields.build(&known, billing)).collect::<Result<_, _>>()?;
+    for (at, update) in updates.iter().enumerate() {
+        if updates[..at].iter().any(|other| other.name() == update.name()) {
+            return Err(Fault::parameter(format!(
+                "Only one global secondary index update per index is allowed simultaneously. Index: {}",
+                update.name()
+            )));
+        }
+        if matches!((update, billing), (IndexUpdate::Billing { .. }, Billing::PayPerRequest)) {
+            return Err(Fault::parameter(format!(
+                "ProvisionedThroughput should not be specified for index: {} when BillingMode is PAY_PER_REQUEST",
+                update.name()
+            )));
+        }
+    }
+    let created = updates.iter().filter_map(|update| match update {
+        IndexUpdate::Create(index) => Some(index),
+        _ => None,
+    });
+    given.check_used(table.keys().chain(table.indexes.iter().chain(created).flat_map(Index::keys)))?;
+    Ok(updates)
+}
+
+/// Changes billing, protection and global indexes.
 pub(super) async fn update<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -> Result<String, Fault> {
     let (mut table_name, mut protection, mut unsupported) = (None, None, None);
+    let (mut definitions, mut index_fields) = (None, None);
     let mut billing = BillingFields::default();
     Reader::document(body, |reader, field| {
         let refuse = match field {
@@ -44,7 +161,14 @@ pub(super) async fn update<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) 
                 protection = reader.boolean()?;
                 None
             }
-            "GlobalSecondaryIndexUpdates" => reader.skip_list()?.then_some("GlobalSecondaryIndexUpdates"),
+            "AttributeDefinitions" => {
+                definitions = read_pairs(reader, "AttributeType")?;
+                None
+            }
+            "GlobalSecondaryIndexUpdates" => {
+                index_fields = IndexUpdateFields::read_all(reader)?;
+                None
+            }
             "ReplicaUpdates" => reader.skip_list()?.then_some("ReplicaUpdates"),
             "SSESpecification" => read_switch(reader, "Enabled")?.then_some("SSESpecification"),
             "StreamSpecification" => read_switch(reader, "StreamEnabled")?.then_some("StreamSpecification"),
@@ -66,20 +190,38 @@ pub(super) async fn update<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) 
     let mut constraints = Constraints::default();
     constraints.table_name("tableName", &table_name);
     billing.check(&mut constraints);
+    check_definitions(&mut constraints, &definitions);
+    let index_fields = index_fields.unwrap_or_default();
+    for (position, update) in index_fields.iter().enumerate() {
+        update.check(&mut constraints, &format!("globalSecondaryIndexUpdates.{}.member", position + 1));
+    }
     constraints.finish()?;
     if let Some(option) = unsupported {
         return Err(Fault::unsupported(option));
     }
     let names_mode = billing.names_mode();
     let billing = if billing.is_empty() { None } else { Some(billing.billing()?) };
-    if billing.is_none() && protection.is_none() {
+    if billing.is_none() && protection.is_none() && index_fields.is_empty() {
         return Err(Fault::validation(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or \
              SSESpecification or ReplicaUpdates is required",
         ));
     }
-    let alteration = Alteration::Settings { billing, names_mode, deletion_protection: protection };
-    let table = alter(store, catalog, table_name.unwrap_or_default(), alteration).await?;
+    let table_name = table_name.unwrap_or_default();
+    let indexes = match index_fields.is_empty() {
+        true => Vec::new(),
+        false => index_updates(store, &table_name, definitions.unwrap_or_default(), billing, &index_fields).await?,
+    };
+    if indexes.iter().any(|update| !matches!(update, IndexUpdate::Billing { .. })) {
+        if protection.is_some() {
+            return Err(Fault::validation("DeletionProtection modification must be the only operation in the request"));
+        }
+        if billing.is_some() && !names_mode {
+            return Err(Fault::validation("You cannot create or delete index while updating table IOPS"));
+        }
+    }
+    let alteration = Alteration::Settings { billing, names_mode, deletion_protection: protection, indexes };
+    let table = alter(store, catalog, table_name, alteration).await?;
     Ok(reply(|object| {
         let mut description = object.key("TableDescription").start_object();
         write_active(&mut description, &table);
@@ -89,8 +231,10 @@ pub(super) async fn update<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) 
 
 /// Has the leader change the descriptor.
 async fn alter<S: Store>(store: &S, catalog: &Catalog, name: String, alteration: Alteration) -> Result<Table, Fault> {
-    let unit = Bytes::from(layout::table_descriptor(&name));
-    let outcome = store.call(Call::on_units(Operation::AlterTable { name, alteration }, [unit])).await;
+    let sequence = alteration.allocates().then(|| Key::System(SystemKey::TableSequence).encode());
+    let units = std::iter::once(layout::table_descriptor(&name)).chain(sequence).map(Bytes::from);
+    let units: Vec<Bytes> = units.collect();
+    let outcome = store.call(Call::on_units(Operation::AlterTable { name, alteration }, units)).await;
     // Whatever the outcome: it may have changed.
     catalog.forget();
     descriptor(outcome?)

@@ -7,11 +7,10 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use commands::dynamo::record::encode_item;
-use commands::dynamo::value::item_size;
 use commands::dynamo::{Change, Item, ItemWrite, Operation, Outcome, Projection};
 
 use super::attribute::{read_item, write_item};
-use super::capacity::{CapacityReport, read_units, write_units};
+use super::capacity::{CapacityReport, Consumed, read_units};
 use super::catalog::Catalog;
 use super::constraints::Constraints;
 use super::expressions::{ExpressionFields, Known};
@@ -130,7 +129,8 @@ pub(super) async fn get<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -> 
             again.finish();
         }
         unprocessed.finish();
-        let consumed: Vec<_> = read.iter().map(|(table, read)| (table.table_name.clone(), read.units)).collect();
+        let consumed: Vec<_> =
+            read.iter().map(|(table, read)| Consumed::of_table(&table.table_name, read.units)).collect();
         report.write_tables(object, &consumed);
     }))
 }
@@ -210,34 +210,29 @@ pub(super) async fn write<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -
                 Write::Delete(key) => (key_of_key(&table, key)?, Change::Delete),
             };
             check_new(&mut seen, &unit)?;
-            let write = ItemWrite { sizes: report.wanted(), ..ItemWrite::plain(unit.clone(), change) };
+            let write = ItemWrite { sizes: report.wanted(), ..ItemWrite::plain(unit.clone(), change).on(&table) };
             calls.push(Call::on_units(Operation::WriteItem(Box::new(write)), [unit]));
         }
-        asked.push((table_name, writes));
+        asked.push((table, writes));
     }
     let mut answers = store.call_all(calls).await.into_iter();
     let (mut written, mut last_error, mut answered) = (Vec::with_capacity(asked.len()), None, false);
-    for (table_name, writes) in asked {
-        let (mut unprocessed, mut units) = (Vec::new(), 0.0);
+    for (table, writes) in asked {
+        let (mut unprocessed, mut consumed) = (Vec::new(), vec![Consumed::of_table(&table.name, 0.0)]);
         for (write, answer) in writes.iter().zip(answers.by_ref()) {
             match answer {
-                Ok(Outcome::Written { old_bytes, new_bytes, .. }) => {
+                Ok(Outcome::Written { old_bytes, new_bytes, entries, .. }) => {
                     answered = true;
-                    units += write_units(old_bytes.max(new_bytes));
+                    consumed.push(Consumed::of_write(&table, old_bytes.max(new_bytes), &entries, 1.0));
                 }
-                Ok(Outcome::None) => {
-                    answered = true;
-                    units += match write {
-                        Write::Put(item) => write_units(item_size(item)),
-                        Write::Delete(_) => write_units(0),
-                    };
-                }
+                // Nobody wants to know the sizes.
+                Ok(Outcome::None) => answered = true,
                 Ok(Outcome::Fault { name, message }) => return Err(Fault::from_leader(&name, message)),
                 Ok(other) => return Err(Fault::internal(&format_args!("an item was written, answered was {other:?}"))),
                 Err(error) => last_error = Some(postponed(error, write, &mut unprocessed)?),
             }
         }
-        written.push((table_name, unprocessed, units));
+        written.push((table.name.clone(), unprocessed, consumed));
     }
     if let (Some(error), false) = (last_error, answered) {
         return Err(error.into());
@@ -260,8 +255,8 @@ pub(super) async fn write<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -
             array.finish();
         }
         again.finish();
-        let consumed: Vec<_> = written.iter().map(|(name, _, units)| (name.clone(), *units)).collect();
-        report.write_tables(object, &consumed);
+        let consumed = written.iter().flat_map(|(_, _, consumed)| consumed.clone());
+        report.write_tables(object, &Consumed::by_table(consumed));
     }))
 }
 

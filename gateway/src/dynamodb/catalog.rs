@@ -1,28 +1,32 @@
 //! Table descriptors, kept for a moment.
 //!
-//! Every request on an item needs its table's descriptor. What items need of it is immutable and its table id is never
-//! reused, so an old one can be wrong in one way only: the table is gone, or replaced by another of the same name.
+//! Every request on an item needs its table's descriptor. Its keys are immutable and its table id is never reused, so an
+//! old one can be wrong in two ways only: the table is gone, or replaced by another of the same name; or it has other
+//! indexes by now, for which [`super::fill`] waits.
 //! Descriptors are therefore believed for [`BELIEVED_FOR`]; in that time after a DeleteTable through *another* gateway,
 //! items still go to the deleted table (`docs/dynamodb.md` names this bound). Through this gateway the change is seen
 //! at once: each CreateTable and DeleteTable begins a generation, and descriptors of earlier generations are not
 //! believed.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use commands::dynamo::{Operation, Outcome, Table};
+use commands::dynamo::{Operation, Outcome, Table, names_above};
 use keyspace::layout;
 use moka::future::Cache;
 
-use super::fault::Fault;
+use super::fault::{Exception, Fault};
 use super::store::{Call, Store};
 
 /// How long a descriptor is believed.
 const BELIEVED_FOR: Duration = Duration::from_secs(1);
 /// How many descriptors are kept.
 const KEPT: u64 = 10_000;
+/// Tables whose names are read with one request.
+const NAMES: usize = 100;
 
 /// The descriptors that were asked for lately, by table name.
 pub(super) struct Catalog {
@@ -87,6 +91,54 @@ pub(super) fn descriptor(outcome: Outcome) -> Result<Table, Fault> {
     }
 }
 
+/// A table as it is now, never from memory; `None`: it is gone.
+pub(super) async fn as_it_is<S: Store>(store: &S, table: &Table) -> Result<Option<Arc<Table>>, Fault> {
+    match descriptor(store.call(describe(&table.name)).await?) {
+        Ok(found) if found.id == table.id => Ok(Some(Arc::new(found))),
+        Ok(_) => Ok(None),
+        Err(fault) if fault.exception == Exception::ResourceNotFound => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// All tables, one after the other in the order of their names: for work in the background.
+#[derive(Default)]
+pub(super) struct Tables {
+    names: VecDeque<String>,
+    last: String,
+    all: bool,
+}
+
+impl Tables {
+    /// The next table as it is now.
+    pub(super) async fn next<S: Store>(&mut self, store: &S) -> Result<Option<Table>, Fault> {
+        loop {
+            while let Some(name) = self.names.pop_front() {
+                match descriptor(store.call(describe(&name)).await?) {
+                    Ok(table) => return Ok(Some(table)),
+                    Err(fault) if fault.exception == Exception::ResourceNotFound => {}
+                    Err(fault) => return Err(fault),
+                }
+            }
+            if self.all {
+                return Ok(None);
+            }
+            let interval = names_above(&self.last);
+            let list = Operation::ListTables { start_after: self.last.clone(), limit: NAMES };
+            match store.call(Call::on_interval(list, interval)).await? {
+                Outcome::Tables { names, more } => {
+                    self.all = !more || names.is_empty();
+                    self.last = names.last().cloned().unwrap_or_default();
+                    self.names = names.into();
+                }
+                other => {
+                    return Err(Fault::internal(&format_args!("table names were asked for, answered was {other:?}")));
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -137,6 +189,7 @@ mod tests {
                 deletion_protection: false,
                 tags: std::collections::BTreeMap::new(),
                 time_to_live: None,
+                indexes: Vec::new(),
             };
             Ok(Outcome::Table(table.encode()))
         }

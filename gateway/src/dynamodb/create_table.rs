@@ -1,17 +1,18 @@
 //! What CreateTable accepts.
 //!
-//! Options that this server keeps (key schema, billing mode, deletion protection) are checked as AWS checks them;
+//! Options that this server keeps (key schema, indexes, billing mode, deletion protection) are checked as AWS checks them;
 //! options that it does not have yet are accepted where they say "none" and refused otherwise.
 
 use std::collections::BTreeMap;
 
-use commands::dynamo::alter::MAX_TAGS;
-use commands::dynamo::key::KeyType;
+use commands::dynamo::alter::{MAX_TAGS, check_projected};
+use commands::dynamo::index::{Index, MAX_GLOBAL_INDEXES};
 use commands::dynamo::table::{Billing, KeyAttribute};
 
 use super::alter_table::{TagFields, check_tags, read_tags, tags_by_key};
 use super::constraints::Constraints;
 use super::fault::Fault;
+use super::indexes::{Definitions, IndexFields, check_distinct, local_indexes};
 use super::json::Reader;
 
 /// Longest name of a key attribute, in bytes.
@@ -26,6 +27,7 @@ pub(super) struct CreateTable {
     pub(super) billing: Billing,
     pub(super) deletion_protection: bool,
     pub(super) tags: BTreeMap<String, String>,
+    pub(super) indexes: Vec<Index>,
 }
 
 /// The fields as they came.
@@ -36,6 +38,8 @@ struct Fields {
     definitions: Option<Vec<Pair>>,
     /// Names and roles.
     key_schema: Option<Vec<Pair>>,
+    local: Option<Vec<IndexFields>>,
+    global: Option<Vec<IndexFields>>,
     billing: BillingFields,
     deletion_protection: bool,
     tags: Option<TagFields>,
@@ -52,13 +56,14 @@ pub(super) struct BillingFields {
 
 /// An attribute's name, and its type or role.
 #[derive(Default)]
-struct Pair {
+pub(super) struct Pair {
     name: Option<String>,
     second: Option<String>,
 }
 
+/// Capacity units.
 #[derive(Default)]
-struct Throughput {
+pub(super) struct Throughput {
     read: Option<i64>,
     write: Option<i64>,
 }
@@ -76,7 +81,7 @@ impl CreateTable {
         if tags.len() > MAX_TAGS {
             return Err(Fault::parameter(format!("Number of tags exceeds the limit of {MAX_TAGS} for a resource")));
         }
-        let (partition_key, sort_key) = fields.keys()?;
+        let (partition_key, sort_key, indexes) = fields.keys(billing)?;
         Ok(Self {
             // It was required among the constraints.
             table_name: fields.table_name.unwrap_or_default(),
@@ -85,6 +90,7 @@ impl CreateTable {
             billing,
             deletion_protection: fields.deletion_protection,
             tags,
+            indexes,
         })
     }
 }
@@ -96,8 +102,8 @@ impl Fields {
             "AttributeDefinitions" => self.definitions = read_pairs(reader, "AttributeType")?,
             "KeySchema" => self.key_schema = read_pairs(reader, "KeyType")?,
             "DeletionProtectionEnabled" => self.deletion_protection = reader.boolean()?.unwrap_or(false),
-            "LocalSecondaryIndexes" => self.refuse_if(reader.skip()?, "LocalSecondaryIndexes"),
-            "GlobalSecondaryIndexes" => self.refuse_if(reader.skip()?, "GlobalSecondaryIndexes"),
+            "LocalSecondaryIndexes" => self.local = IndexFields::read_all(reader)?,
+            "GlobalSecondaryIndexes" => self.global = IndexFields::read_all(reader)?,
             "Tags" => self.tags = read_tags(reader)?,
             "SSESpecification" => self.refuse_if(read_switch(reader, "Enabled")?, "SSESpecification"),
             "StreamSpecification" => self.refuse_if(read_switch(reader, "StreamEnabled")?, "StreamSpecification"),
@@ -127,70 +133,51 @@ impl Fields {
     fn check_constraints(&self) -> Result<(), Fault> {
         let mut constraints = Constraints::default();
         constraints.required("attributeDefinitions", &self.definitions);
-        for (index, definition) in self.definitions.iter().flatten().enumerate() {
-            let field = format!("attributeDefinitions.{}.member", index + 1);
-            check_name(&mut constraints, &field, &definition.name);
-            constraints.required(&format!("{field}.attributeType"), &definition.second);
-            constraints.choice(&format!("{field}.attributeType"), &definition.second, &["B", "N", "S"]);
-        }
+        check_definitions(&mut constraints, &self.definitions);
         constraints.table_name("tableName", &self.table_name);
-        constraints.required("keySchema", &self.key_schema);
-        if let Some(elements) = &self.key_schema {
-            constraints.count("keySchema", elements.len(), 1, 2);
-        }
-        for (index, element) in self.key_schema.iter().flatten().enumerate() {
-            let field = format!("keySchema.{}.member", index + 1);
-            check_name(&mut constraints, &field, &element.name);
-            constraints.required(&format!("{field}.keyType"), &element.second);
-            constraints.choice(&format!("{field}.keyType"), &element.second, &["HASH", "RANGE"]);
+        check_pairs(&mut constraints, "keySchema", &self.key_schema);
+        for (list, indexes) in [("localSecondaryIndexes", &self.local), ("globalSecondaryIndexes", &self.global)] {
+            for (position, index) in indexes.iter().flatten().enumerate() {
+                index.check(&mut constraints, &format!("{list}.{}.member", position + 1));
+            }
         }
         self.billing.check(&mut constraints);
         self.tags.iter().for_each(|tags| check_tags(&mut constraints, tags));
         constraints.finish()
     }
 
-    /// The key attributes, each with its type. Needs the constraints to hold.
-    fn keys(&self) -> Result<(KeyAttribute, Option<KeyAttribute>), Fault> {
-        let schema: Vec<(&str, &str)> = self.key_schema.iter().flatten().filter_map(Pair::both).collect();
-        let definitions: Vec<(&str, &str)> = self.definitions.iter().flatten().filter_map(Pair::both).collect();
-        let (&(partition, role), sort) = schema.split_first().expect("the key schema has one or two elements");
-        if role != "HASH" {
-            let message = "Invalid KeySchema: The first KeySchemaElement is not a HASH key type";
-            return Err(Fault::validation(message));
-        }
-        for &(name, role) in sort {
-            if role != "RANGE" {
-                let message = "Invalid KeySchema: The second KeySchemaElement is not a RANGE key type";
-                return Err(Fault::validation(message));
-            }
-            if name == partition {
-                let message = "Both the Hash Key and the Range Key element in the KeySchema have the same name";
-                return Err(Fault::validation(message));
-            }
-        }
-
-        let names = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        let define = |name: &str| {
-            let found = definitions.iter().find(|(defined, _)| *defined == name);
-            let kind = found.and_then(|(_, kind)| KeyType::from_name(kind));
-            kind.map(|kind| KeyAttribute { name: name.to_owned(), kind }).ok_or_else(|| {
-                Fault::parameter(format!(
-                    "Some index key attributes are not defined in AttributeDefinitions. Keys: [{}], \
-                     AttributeDefinitions: [{}]",
-                    names(&schema),
-                    names(&definitions)
-                ))
-            })
-        };
-        let partition_key = define(partition)?;
-        let sort_key = sort.first().map(|(name, _)| define(name)).transpose()?;
-        if definitions.len() != schema.len() {
+    /// The key attributes of the table, and its indexes. Needs the constraints to hold.
+    fn keys(&self, billing: Billing) -> Result<(KeyAttribute, Option<KeyAttribute>, Vec<Index>), Fault> {
+        let definitions = Definitions::of(self.definitions.as_deref().unwrap_or_default());
+        let schema = self.key_schema.as_deref().unwrap_or_default();
+        let (partition_key, sort_key) = definitions.keys(schema)?;
+        if self.local.is_none() && self.global.is_none() && definitions.0.len() != schema.len() {
             return Err(Fault::parameter(
                 "Number of attributes in KeySchema does not exactly match number of attributes defined in \
                  AttributeDefinitions",
             ));
         }
-        Ok((partition_key, sort_key))
+        let mut indexes = Vec::new();
+        if let Some(local) = &self.local {
+            indexes = local_indexes(local, &definitions, &partition_key, sort_key.is_some())?;
+            check_distinct(&indexes)?;
+        }
+        if let Some(global) = &self.global {
+            if global.is_empty() {
+                return Err(Fault::parameter("List of GlobalSecondaryIndexes is empty"));
+            }
+            for fields in global {
+                indexes.push(fields.global(&definitions, billing)?);
+                check_distinct(&indexes)?;
+            }
+            if global.len() > MAX_GLOBAL_INDEXES {
+                return Err(Fault::parameter("GlobalSecondaryIndex count exceeds the per-table limit of 20"));
+            }
+        }
+        let of_table = std::iter::once(&partition_key).chain(&sort_key);
+        definitions.check_used(of_table.chain(indexes.iter().flat_map(Index::keys)))?;
+        check_projected(&indexes).map_err(Fault::validation)?;
+        Ok((partition_key, sort_key, indexes))
     }
 }
 
@@ -217,24 +204,18 @@ impl BillingFields {
     pub(super) fn check(&self, constraints: &mut Constraints) {
         constraints.choice("billingMode", &self.mode, &["PROVISIONED", "PAY_PER_REQUEST"]);
         if let Some(throughput) = &self.throughput {
-            for (name, units) in [("readCapacityUnits", throughput.read), ("writeCapacityUnits", throughput.write)] {
-                constraints.required(&format!("provisionedThroughput.{name}"), &units);
-                constraints.bounds(&format!("provisionedThroughput.{name}"), units, 1, i64::MAX);
-            }
+            check_throughput(constraints, "provisionedThroughput", throughput);
         }
     }
 
     /// What they say together.
     pub(super) fn billing(&self) -> Result<Billing, Fault> {
-        let units = |units: Option<i64>| units.and_then(|units| u64::try_from(units).ok()).unwrap_or_default();
         match (self.mode.as_deref(), &self.throughput) {
             (Some("PAY_PER_REQUEST"), None) => Ok(Billing::PayPerRequest),
             (Some("PAY_PER_REQUEST"), Some(_)) => Err(Fault::parameter(
                 "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
             )),
-            (_, Some(throughput)) => {
-                Ok(Billing::Provisioned { read: units(throughput.read), write: units(throughput.write) })
-            }
+            (_, Some(throughput)) => Ok(throughput.billing()),
             (_, None) => Err(Fault::parameter(
                 "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED",
             )),
@@ -242,8 +223,48 @@ impl BillingFields {
     }
 }
 
+impl Throughput {
+    /// Needs the constraints to hold.
+    pub(super) fn billing(&self) -> Billing {
+        let units = |units: Option<i64>| units.and_then(|units| u64::try_from(units).ok()).unwrap_or_default();
+        Billing::Provisioned { read: units(self.read), write: units(self.write) }
+    }
+}
+
+/// What the API declares of capacity units.
+pub(super) fn check_throughput(constraints: &mut Constraints, field: &str, throughput: &Throughput) {
+    for (name, units) in [("readCapacityUnits", throughput.read), ("writeCapacityUnits", throughput.write)] {
+        constraints.required(&format!("{field}.{name}"), &units);
+        constraints.bounds(&format!("{field}.{name}"), units, 1, i64::MAX);
+    }
+}
+
+/// What the API declares of attribute definitions.
+pub(super) fn check_definitions(constraints: &mut Constraints, definitions: &Option<Vec<Pair>>) {
+    for (index, definition) in definitions.iter().flatten().enumerate() {
+        let field = format!("attributeDefinitions.{}.member", index + 1);
+        check_name(constraints, &field, &definition.name);
+        constraints.required(&format!("{field}.attributeType"), &definition.second);
+        constraints.choice(&format!("{field}.attributeType"), &definition.second, &["B", "N", "S"]);
+    }
+}
+
+/// What the API declares of a key schema.
+pub(super) fn check_pairs(constraints: &mut Constraints, field: &str, key_schema: &Option<Vec<Pair>>) {
+    constraints.required(field, key_schema);
+    if let Some(elements) = key_schema {
+        constraints.count(field, elements.len(), 1, 2);
+    }
+    for (index, element) in key_schema.iter().flatten().enumerate() {
+        let field = format!("{field}.{}.member", index + 1);
+        check_name(constraints, &field, &element.name);
+        constraints.required(&format!("{field}.keyType"), &element.second);
+        constraints.choice(&format!("{field}.keyType"), &element.second, &["HASH", "RANGE"]);
+    }
+}
+
 impl Pair {
-    fn both(&self) -> Option<(&str, &str)> {
+    pub(super) fn both(&self) -> Option<(&str, &str)> {
         self.name.as_deref().zip(self.second.as_deref())
     }
 }
@@ -256,7 +277,8 @@ fn check_name(constraints: &mut Constraints, field: &str, name: &Option<String>)
     }
 }
 
-fn read_pairs(reader: &mut Reader<'_>, second: &str) -> Result<Option<Vec<Pair>>, Fault> {
+/// Reads a list of names with a second word each: types or roles.
+pub(super) fn read_pairs(reader: &mut Reader<'_>, second: &str) -> Result<Option<Vec<Pair>>, Fault> {
     let mut pairs = Vec::new();
     let present = reader.list(|reader| {
         let mut pair = Pair::default();
@@ -274,7 +296,8 @@ fn read_pairs(reader: &mut Reader<'_>, second: &str) -> Result<Option<Vec<Pair>>
     Ok(present.then_some(pairs))
 }
 
-fn read_throughput(reader: &mut Reader<'_>) -> Result<Option<Throughput>, Fault> {
+/// Reads capacity units.
+pub(super) fn read_throughput(reader: &mut Reader<'_>) -> Result<Option<Throughput>, Fault> {
     let mut throughput = Throughput::default();
     let present = reader.object(|reader, field| {
         match field {
@@ -303,6 +326,8 @@ pub(super) fn read_switch(reader: &mut Reader<'_>, switch: &str) -> Result<bool,
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use commands::dynamo::key::KeyType;
+
     use super::*;
 
     const KEYS: &str = r#""KeySchema":[{"AttributeName":"p","KeyType":"HASH"}],

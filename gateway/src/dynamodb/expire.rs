@@ -12,24 +12,22 @@
 //!
 //! Source: AWS Developer Guide, "Using time to live (TTL) in DynamoDB".
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use commands::Order;
 use commands::dynamo::expression::{Comparator, Condition, Operand, Path};
 use commands::dynamo::token::{self, Claim};
-use commands::dynamo::{
-    AttributeValue, Change, ItemWrite, Operation, Outcome, Projection, Selection, Table, names_above,
-};
-use keyspace::{KeyRange, layout};
+use commands::dynamo::{AttributeValue, Change, ItemWrite, Operation, Outcome, Projection, Selection, Source, Table};
 use tokio_util::sync::CancellationToken;
 
-use super::catalog::{describe, descriptor};
-use super::fault::{Exception, Fault};
+use super::catalog::{Tables, as_it_is};
+use super::fault::Fault;
 use super::items::item_of;
 use super::key::key_of_key;
-use super::query::walk;
 use super::store::{Call, Store};
+use super::walk::walk;
 
 /// How often tables are swept.
 const EVERY: Duration = Duration::from_secs(60);
@@ -37,8 +35,6 @@ const EVERY: Duration = Duration::from_secs(60);
 const BETWEEN_PAGES: Duration = Duration::from_millis(100);
 /// Items that are removed together.
 const REMOVED_TOGETHER: usize = 25;
-/// Tables whose names are read with one request.
-const NAMES: usize = 100;
 /// What expired longer ago than this was not meant to: five years, in seconds.
 const LATEST_S: u64 = 5 * 365 * 24 * 60 * 60;
 
@@ -67,44 +63,31 @@ pub async fn run<S: Store>(store: S, stop: CancellationToken) {
 /// Sweeps all tables once; answers how many items were removed.
 pub(super) async fn sweep<S: Store>(store: &S, now_s: u64, rest: Duration) -> Result<usize, Fault> {
     let mut removed = 0;
-    let mut start_after = String::new();
-    loop {
-        let interval = names_above(&start_after);
-        let list = Operation::ListTables { start_after, limit: NAMES };
-        let (names, more) = match store.call(Call::on_interval(list, interval)).await? {
-            Outcome::Tables { names, more } => (names, more),
-            other => return Err(Fault::internal(&format_args!("table names were asked for, answered was {other:?}"))),
-        };
-        for name in &names {
-            let table = match descriptor(store.call(describe(name)).await?) {
-                Ok(table) => table,
-                Err(fault) if fault.exception == Exception::ResourceNotFound => continue,
-                Err(fault) => return Err(fault),
-            };
-            if let Some(attribute) = &table.time_to_live
-                && claim(store, &table, now_s).await?
-            {
-                removed += sweep_table(store, &table, attribute, now_s, rest).await?;
-            }
-        }
-        match names.into_iter().next_back().filter(|_| more) {
-            Some(last) => start_after = last,
-            None => return Ok(removed),
+    let mut tables = Tables::default();
+    while let Some(table) = tables.next(store).await? {
+        if table.time_to_live.is_some() && claim(store, &table, now_s).await? {
+            removed += sweep_table(store, table, now_s, rest).await?;
         }
     }
+    Ok(removed)
 }
 
 /// Whether this minute of the table is ours.
 async fn claim<S: Store>(store: &S, table: &Table, now_s: u64) -> Result<bool, Fault> {
-    // Longer than any token of a client.
-    let token = format!("expiry of {} in minute {}", uuid::Uuid::from_bytes(table.uuid), now_s / EVERY.as_secs());
-    let place = token::place(&token);
-    let claim = Change::Claim(Claim { token, fingerprint: [0; 32] });
+    let uuid = uuid::Uuid::from_bytes(table.uuid);
+    claim_turn(store, format!("expiry of {uuid} in minute {}", now_s / EVERY.as_secs())).await
+}
+
+/// Whether this turn of some work in the background is ours: of all gateways one gets it. Its name is longer than any
+/// token of a client.
+pub(super) async fn claim_turn<S: Store>(store: &S, turn: String) -> Result<bool, Fault> {
+    let place = token::place(&turn);
+    let claim = Change::Claim(Claim { token: turn, fingerprint: [0; 32] });
     let write = Operation::WriteItem(Box::new(ItemWrite::plain(place.clone(), claim)));
     match store.call(Call::on_units(write, [place])).await? {
         Outcome::None => Ok(true),
         Outcome::ConditionFailed { .. } | Outcome::Fault { .. } => Ok(false),
-        other => Err(Fault::internal(&format_args!("a minute was claimed, answered was {other:?}"))),
+        other => Err(Fault::internal(&format_args!("a turn was claimed, answered was {other:?}"))),
     }
 }
 
@@ -122,31 +105,28 @@ fn expired(attribute: &str, now_s: u64) -> Result<Condition, Fault> {
     Ok(Condition::And(is(Comparator::Less, seconds(now_s)?), is(Comparator::GreaterOrEqual, latest)))
 }
 
-async fn sweep_table<S: Store>(
-    store: &S,
-    table: &Table,
-    attribute: &str,
-    now_s: u64,
-    rest: Duration,
-) -> Result<usize, Fault> {
-    let condition = expired(attribute, now_s)?;
-    let keys = [Some(&table.partition_key), table.sort_key.as_ref()];
-    let names = keys.into_iter().flatten().map(|key| key.name.as_str());
-    let selection = Selection {
-        filter: Some(condition.clone()),
-        projection: Some(Projection::of_attributes(names)),
-        count_only: false,
-    };
+async fn sweep_table<S: Store>(store: &S, table: Table, now_s: u64, rest: Duration) -> Result<usize, Fault> {
     let mut removed = 0;
-    let mut range = Some(KeyRange::prefix(layout::dynamo_table(table.id)));
+    let mut range = Some(Source::items(&table).all());
     while let Some(part) = range.take() {
+        let Some((_, condition)) = still(store, &table, now_s).await? else { return Ok(removed) };
+        let selection = Selection {
+            filter: Some(condition),
+            projection: Some(Projection::of_attributes(table.keys().map(|key| key.name.as_str()))),
+            count_only: false,
+            lane: Source::items(&table).lane(),
+        };
         let page = walk(store, part.clone(), Order::Ascending, usize::MAX, &selection).await?;
         let found: Vec<Bytes> =
-            page.items.iter().map(|item| key_of_key(table, &item_of(item)?)).collect::<Result<_, Fault>>()?;
+            page.items.iter().map(|item| key_of_key(&table, &item_of(item)?)).collect::<Result<_, Fault>>()?;
         for keys in found.chunks(REMOVED_TOGETHER) {
+            // A sweep takes long, and what it removes has to leave the indexes that there are by then.
+            let Some((table, condition)) = still(store, &table, now_s).await? else { return Ok(removed) };
             let remove = |key: &Bytes| {
-                let write =
-                    ItemWrite { condition: Some(condition.clone()), ..ItemWrite::plain(key.clone(), Change::Delete) };
+                let write = ItemWrite {
+                    condition: Some(condition.clone()),
+                    ..ItemWrite::plain(key.clone(), Change::Delete).on(&table)
+                };
                 Call::on_units(Operation::WriteItem(Box::new(write)), [key.clone()])
             };
             for answer in store.call_all(keys.iter().map(remove).collect()).await {
@@ -159,4 +139,13 @@ async fn sweep_table<S: Store>(
         }
     }
     Ok(removed)
+}
+
+/// The table as it is now, if its items still expire, and what is true of those that have.
+async fn still<S: Store>(store: &S, table: &Table, now_s: u64) -> Result<Option<(Arc<Table>, Condition)>, Fault> {
+    let Some(table) = as_it_is(store, table).await? else { return Ok(None) };
+    match &table.time_to_live {
+        Some(attribute) => Ok(Some((table.clone(), expired(attribute, now_s)?))),
+        None => Ok(None),
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Reads are always strongly consistent; `ConsistentRead` only decides what the read would cost.
 
+use std::sync::Arc;
+
 use aws_smithy_json::serialize::{JsonObjectWriter, JsonValueWriter};
 use bytes::Bytes;
 use commands::dynamo::expression::Update;
@@ -10,7 +12,7 @@ use commands::dynamo::value::{MAX_ITEM_BYTES, item_size};
 use commands::dynamo::{Change, Item, ItemWrite, Operation, Outcome, Returns, Table};
 
 use super::attribute::{read_item, write_item};
-use super::capacity::{CapacityReport, read_units, write_units};
+use super::capacity::{CapacityReport, Consumed, read_units};
 use super::catalog::Catalog;
 use super::constraints::Constraints;
 use super::expressions::{ExpressionFields, Expressions, Known};
@@ -99,14 +101,13 @@ impl ItemRequest {
     }
 
     /// Has the leader write, and answers the reply.
-    async fn write<S: Store>(self, store: &S, key: Bytes, change: Change) -> Result<String, Fault> {
+    async fn write<S: Store>(self, store: &S, table: &Arc<Table>, key: Bytes, change: Change) -> Result<String, Fault> {
         let write = ItemWrite {
-            key: key.clone(),
-            change,
             condition: self.expressions.condition,
             returns: self.returns,
             item_on_failure: self.item_on_failure,
             sizes: self.report.wanted(),
+            ..ItemWrite::plain(key.clone(), change).on(table)
         };
         let outcome = store.call(Call::on_units(Operation::WriteItem(Box::new(write)), [key])).await?;
         let written = Written::of(outcome)?;
@@ -114,7 +115,7 @@ impl ItemRequest {
             if let Some(attributes) = &written.attributes {
                 write_item(object.key("Attributes"), attributes);
             }
-            self.report.write(object, &self.table_name, written.units());
+            self.report.write(object, &Consumed::of_write(table, written.bytes, &written.entries, 1.0));
         }))
     }
 }
@@ -123,25 +124,22 @@ impl ItemRequest {
 struct Written {
     attributes: Option<Item>,
     bytes: usize,
+    entries: Vec<(String, usize)>,
 }
 
 impl Written {
     fn of(outcome: Outcome) -> Result<Self, Fault> {
         match outcome {
-            Outcome::None => Ok(Self { attributes: None, bytes: 0 }),
-            Outcome::Item(record) => Ok(Self { attributes: Some(item_of(&record)?), bytes: 0 }),
-            Outcome::Written { attributes, old_bytes, new_bytes } => {
+            Outcome::None => Ok(Self { attributes: None, bytes: 0, entries: Vec::new() }),
+            Outcome::Item(record) => Ok(Self { attributes: Some(item_of(&record)?), bytes: 0, entries: Vec::new() }),
+            Outcome::Written { attributes, old_bytes, new_bytes, entries } => {
                 let attributes = attributes.as_ref().map(item_of).transpose()?;
-                Ok(Self { attributes, bytes: old_bytes.max(new_bytes) })
+                Ok(Self { attributes, bytes: old_bytes.max(new_bytes), entries })
             }
             Outcome::ConditionFailed { item } => Err(Fault::condition_failed(item.as_ref().map(item_of).transpose()?)),
             Outcome::Fault { name, message } => Err(Fault::from_leader(&name, message)),
             other => Err(Fault::internal(&format_args!("an item was written, answered was {other:?}"))),
         }
-    }
-
-    fn units(&self) -> f64 {
-        write_units(self.bytes)
     }
 }
 
@@ -153,7 +151,7 @@ pub(super) async fn put<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -> 
     let table = catalog.table(store, &request.table_name).await.map_err(table_missing)?;
     let key = key_of_item(&table, &request.attributes)?;
     let change = Change::Put(encode_item(&request.attributes));
-    request.write(store, key, change).await
+    request.write(store, &table, key, change).await
 }
 
 /// Removes an item.
@@ -162,7 +160,7 @@ pub(super) async fn delete<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) 
     request.check_returns()?;
     let table = catalog.table(store, &request.table_name).await.map_err(table_missing)?;
     let key = key_of_key(&table, &request.attributes)?;
-    request.write(store, key, Change::Delete).await
+    request.write(store, &table, key, Change::Delete).await
 }
 
 /// Changes an item, or makes one.
@@ -173,7 +171,7 @@ pub(super) async fn update<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) 
     check_update(&table, &update)?;
     let key = key_of_key(&table, &request.attributes)?;
     let change = Change::Update { key_attributes: request.attributes.clone(), update };
-    request.write(store, key, change).await
+    request.write(store, &table, key, change).await
 }
 
 /// Reads an item.
@@ -189,7 +187,7 @@ pub(super) async fn get<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -> 
             write_item(object.key("Item"), item);
         }
         let units = read_units(found.map_or(0, |(_, bytes)| bytes), request.consistent_read);
-        request.report.write(object, &request.table_name, units);
+        request.report.write(object, &Consumed::of_table(&request.table_name, units));
     }))
 }
 

@@ -1,19 +1,16 @@
 //! Finding an item's key: which attributes make it, and what DynamoDB demands of them.
 
 use bytes::Bytes;
+use commands::dynamo::index::{MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, check_keys};
 use commands::dynamo::key::{encode_key_part, item_key};
 use commands::dynamo::table::KeyAttribute;
 use commands::dynamo::{AttributeValue, Item, Table};
 
 use super::fault::Fault;
 
-/// Longest partition key and sort key, in bytes.
-const MAX_PARTITION_KEY_BYTES: usize = 2048;
-const MAX_SORT_KEY_BYTES: usize = 1024;
-
-/// The encoded key of a whole item.
+/// The encoded key of a whole item, which fits into the table's indexes.
 pub(super) fn key_of_item(table: &Table, item: &Item) -> Result<Bytes, Fault> {
-    encode(table, |schema| {
+    let key = encode(table, |schema| {
         let name = &schema.name;
         let value = item.get(name).ok_or_else(|| Fault::parameter(format!("Missing the key {name} in the item")))?;
         let (expected, actual) = (schema.kind.name(), value.type_name());
@@ -22,7 +19,9 @@ pub(super) fn key_of_item(table: &Table, item: &Item) -> Result<Bytes, Fault> {
             return Err(Fault::parameter(message));
         }
         Ok(value)
-    })
+    })?;
+    check_keys(table, item, None).map_err(Fault::validation)?;
+    Ok(key)
 }
 
 /// The encoded key that a request's Key names: all key attributes and no others.
@@ -103,6 +102,7 @@ mod tests {
             deletion_protection: false,
             tags: std::collections::BTreeMap::new(),
             time_to_live: None,
+            indexes: Vec::new(),
         }
     }
 

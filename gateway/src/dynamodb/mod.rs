@@ -13,8 +13,11 @@
 //! 6. The outcome becomes JSON, or a [`fault::Fault`] the error that the SDK knows; `exchange` adds request id and
 //!    checksum.
 //!
+//! A write on a table with indexes is a transaction over the item and its entries; [`mod@fill`] fills indexes of tables
+//! that exist.
+//!
 //! What is absent: there is no authentication yet (any signature or none is accepted, so listen on loopback); no
-//! indexes and no streams: asking for one is refused in a sentence, never ignored.
+//! streams: asking for one is refused in a sentence, never ignored.
 //! `docs/dynamodb.md` lists every operation.
 
 mod alter_table;
@@ -28,6 +31,8 @@ mod exchange;
 mod expire;
 mod expressions;
 mod fault;
+mod fill;
+mod indexes;
 mod items;
 mod json;
 mod key;
@@ -38,10 +43,12 @@ mod serve;
 mod store;
 mod tables;
 mod transact;
+mod walk;
 
 #[cfg(test)]
 mod tests;
 
 pub use expire::run as expire;
+pub use fill::run as fill;
 pub use serve::{Limits, serve};
 pub use store::{Backend, Call, Store, StoreError};

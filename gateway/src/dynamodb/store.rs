@@ -96,14 +96,34 @@ impl Backend {
 
 impl Store for Backend {
     async fn call(&self, call: Call) -> Result<Outcome, StoreError> {
+        if call.operation.reaches_beyond() {
+            return self.transact(vec![call]).await.and_then(only);
+        }
         let outcomes = self.router.call(vec![Command::Dynamo(call.operation)], call.units, call.intervals).await?;
         single(outcomes)
     }
 
     async fn call_all(&self, calls: Vec<Call>) -> Vec<Result<Outcome, StoreError>> {
+        let (beyond, calls): (Vec<_>, Vec<_>) =
+            calls.into_iter().enumerate().partition(|(_, call)| call.operation.reaches_beyond());
         let prepare = |call: Call| Prepared::many(vec![Command::Dynamo(call.operation)], call.units, call.intervals);
-        let answers = self.router.submit(0, calls.into_iter().map(prepare).collect()).await;
-        answers.into_iter().map(|answer| single(answer?)).collect()
+        let (places, calls): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+        let transactions = async {
+            let run =
+                |(place, call): (usize, Call)| async move { (place, self.transact(vec![call]).await.and_then(only)) };
+            futures::future::join_all(beyond.into_iter().map(run)).await
+        };
+        let simple = async {
+            match calls.is_empty() {
+                true => Vec::new(),
+                false => self.router.submit(0, calls.into_iter().map(prepare).collect()).await,
+            }
+        };
+        let (beyond, simple) = tokio::join!(transactions, simple);
+        let simple = places.into_iter().zip(simple.into_iter().map(|answer| single(answer?)));
+        let mut answers: Vec<_> = simple.chain(beyond).collect();
+        answers.sort_unstable_by_key(|(place, _)| *place);
+        answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
     async fn transact(&self, calls: Vec<Call>) -> Result<Vec<Outcome>, StoreError> {
@@ -119,6 +139,14 @@ impl Store for Backend {
         let ready = tokio::time::timeout(READY_TIMEOUT, self.router.wait_ready()).await;
         ready.map_err(|_| StoreError::Unavailable)?;
         Ok(self.router.parts_of(range))
+    }
+}
+
+/// The outcome of a transaction of one operation.
+fn only(mut outcomes: Vec<Outcome>) -> Result<Outcome, StoreError> {
+    match (outcomes.pop(), outcomes.is_empty()) {
+        (Some(outcome), true) => Ok(outcome),
+        _ => Err(StoreError::Internal("one DynamoDB outcome was expected".into())),
     }
 }
 

@@ -1,4 +1,4 @@
-//! CreateTable, DescribeTable, ListTables and DeleteTable, without indexes and streams.
+//! CreateTable, DescribeTable, ListTables and DeleteTable, without streams.
 //!
 //! A table is ready when CreateTable answers: its status is ACTIVE at once, and waiters are content. Capacity is
 //! reported as it was asked for and limits nothing.
@@ -7,7 +7,7 @@ use aws_smithy_json::serialize::{JsonObjectWriter, JsonValueWriter};
 use aws_smithy_types::Number;
 use bytes::Bytes;
 use commands::dynamo::table::{Billing, KeyAttribute};
-use commands::dynamo::{Operation, Outcome, Table, names_above};
+use commands::dynamo::{Index, Operation, Outcome, Table, names_above};
 use keyspace::{Key, SystemKey, TableId, layout};
 use uuid::Uuid;
 
@@ -15,6 +15,7 @@ use super::catalog::{Catalog, describe as describe_call, descriptor};
 use super::constraints::Constraints;
 use super::create_table::CreateTable;
 use super::fault::Fault;
+use super::indexes::{write_indexes, write_key_schema, write_throughput};
 use super::json::Reader;
 use super::store::{Call, Store};
 
@@ -36,6 +37,7 @@ pub(super) async fn create<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) 
         deletion_protection: request.deletion_protection,
         tags: request.tags,
         time_to_live: None,
+        indexes: request.indexes,
         name: name.clone(),
     };
     let units = [layout::table_descriptor(&name), Key::System(SystemKey::TableSequence).encode()];
@@ -142,24 +144,22 @@ pub(super) fn write_active(object: &mut JsonObjectWriter<'_>, table: &Table) {
     // Milliseconds since 1970 are exact in a float for the next 280,000 years.
     object.key("CreationDateTime").number(Number::Float(table.created_ms as f64 / 1000.0));
 
-    let keys = [Some((&table.partition_key, "HASH")), table.sort_key.as_ref().map(|key| (key, "RANGE"))];
-    let mut schema = object.key("KeySchema").start_array();
-    for (key, role) in keys.into_iter().flatten() {
-        let mut element = schema.value().start_object();
-        element.key("AttributeName").string(&key.name);
-        element.key("KeyType").string(role);
-        element.finish();
+    write_key_schema(object, &table.partition_key, table.sort_key.as_ref());
+    let mut defined: Vec<&KeyAttribute> = Vec::new();
+    for key in table.keys().chain(table.indexes.iter().flat_map(Index::keys)) {
+        if !defined.iter().any(|known| known.name == key.name) {
+            defined.push(key);
+        }
     }
-    schema.finish();
-
     let mut definitions = object.key("AttributeDefinitions").start_array();
-    for KeyAttribute { name, kind } in [Some(&table.partition_key), table.sort_key.as_ref()].into_iter().flatten() {
+    for KeyAttribute { name, kind } in defined {
         let mut definition = definitions.value().start_object();
         definition.key("AttributeName").string(name);
         definition.key("AttributeType").string(kind.name());
         definition.finish();
     }
     definitions.finish();
+    write_indexes(object, table);
 }
 
 /// What a table keeps while it goes away.
@@ -169,18 +169,10 @@ fn write_identity(object: &mut JsonObjectWriter<'_>, table: &Table, status: &str
     object.key("TableArn").string(&table.arn);
     object.key("TableId").string(&Uuid::from_bytes(table.uuid).to_string());
     object.key("DeletionProtectionEnabled").boolean(table.deletion_protection);
-    let (read, write) = match table.billing {
-        Billing::Provisioned { read, write } => (read, write),
-        Billing::PayPerRequest => (0, 0),
-    };
     if table.billing == Billing::PayPerRequest {
         let mut billing = object.key("BillingModeSummary").start_object();
         billing.key("BillingMode").string("PAY_PER_REQUEST");
         billing.finish();
     }
-    let mut throughput = object.key("ProvisionedThroughput").start_object();
-    throughput.key("NumberOfDecreasesToday").number(Number::PosInt(0));
-    throughput.key("ReadCapacityUnits").number(Number::PosInt(read));
-    throughput.key("WriteCapacityUnits").number(Number::PosInt(write));
-    throughput.finish();
+    write_throughput(object, table.billing);
 }

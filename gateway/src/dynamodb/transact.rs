@@ -7,16 +7,17 @@
 //! same token and content one takes effect, and all are answered alike.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use commands::dynamo::record::encode_item;
 use commands::dynamo::token::{self, Claim};
 use commands::dynamo::value::item_size;
-use commands::dynamo::{Change, Item, ItemWrite, Operation, Outcome};
+use commands::dynamo::{Change, Item, ItemWrite, Operation, Outcome, Table};
 use sha2::{Digest, Sha256};
 
 use super::attribute::{read_item, write_item};
-use super::capacity::{CapacityReport, read_units, write_units};
+use super::capacity::{CapacityReport, Consumed, read_units};
 use super::catalog::Catalog;
 use super::constraints::Constraints;
 use super::expressions::{ExpressionFields, Known};
@@ -173,7 +174,7 @@ pub(super) async fn write<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -
             Kind::Put => check_size(&attributes).and_then(|()| key_of_item(&table, &attributes)),
             _ => key_of_key(&table, &attributes),
         };
-        tables.push(table_name);
+        tables.push(table.clone());
         let key = match key {
             Ok(key) => key,
             Err(fault) => {
@@ -191,7 +192,7 @@ pub(super) async fn write<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -
             condition: expressions.condition,
             item_on_failure: action.return_failed.as_deref() == Some("ALL_OLD"),
             sizes,
-            ..ItemWrite::plain(key.clone(), change)
+            ..ItemWrite::plain(key.clone(), change).on(&table)
         };
         calls.push(Call::on_units(Operation::WriteItem(Box::new(write)), [key]));
     }
@@ -220,12 +221,14 @@ pub(super) async fn write<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -
     if outcomes.iter().any(Outcome::is_refusal) {
         return Err(Fault::cancelled(outcomes.into_iter().map(reason).collect::<Result<_, _>>()?));
     }
-    let units = outcomes.iter().map(|outcome| match outcome {
+    let consumed = tables.iter().zip(&outcomes).map(|(table, outcome)| match outcome {
         // A transaction writes everything twice.
-        Outcome::Written { old_bytes, new_bytes, .. } => 2.0 * write_units(*old_bytes.max(new_bytes)),
-        _ => 0.0,
+        Outcome::Written { old_bytes, new_bytes, entries, .. } => {
+            Consumed::of_write(table, *old_bytes.max(new_bytes), entries, 2.0)
+        }
+        _ => Consumed::of_table(&table.name, 0.0),
     });
-    let consumed = by_table(tables, units);
+    let consumed = Consumed::by_table(consumed);
     Ok(reply(|object| request.report.write_tables(object, &consumed)))
 }
 
@@ -240,7 +243,8 @@ fn claim(token: String, calls: &[Call], further: &[Option<String>]) -> Call {
     for call in calls {
         if let Operation::WriteItem(write) = &call.operation {
             add(&write.key);
-            add(&write.encode());
+            // Not what indexes the table has at the moment.
+            add(&ItemWrite { indexed: None, ..ItemWrite::clone(write) }.encode());
             add(if let Change::Put(item) = &write.change { item } else { b"" });
         }
     }
@@ -255,7 +259,7 @@ fn claim(token: String, calls: &[Call], further: &[Option<String>]) -> Call {
 async fn repeated<S: Store>(
     store: &S,
     keys: Vec<Bytes>,
-    tables: Vec<String>,
+    tables: Vec<Arc<Table>>,
     report: CapacityReport,
 ) -> Result<String, Fault> {
     if !report.wanted() {
@@ -266,7 +270,8 @@ async fn repeated<S: Store>(
     for answer in store.call_all(keys.into_iter().map(get).collect()).await {
         units.push(2.0 * read_units(found(answer?)?.map_or(0, |(_, bytes)| bytes), true));
     }
-    let consumed = by_table(tables, units.into_iter());
+    let consumed = tables.iter().zip(units).map(|(table, units)| Consumed::of_table(&table.name, units));
+    let consumed = Consumed::by_table(consumed);
     Ok(reply(|object| report.write_tables(object, &consumed)))
 }
 
@@ -289,7 +294,8 @@ pub(super) async fn get<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -> 
     check_bytes(read.iter().flatten().map(|(_, bytes)| bytes).sum())?;
     // A transaction reads everything twice.
     let units = read.iter().map(|read| 2.0 * read_units(read.as_ref().map_or(0, |(_, bytes)| *bytes), true));
-    let consumed = by_table(tables, units);
+    let consumed = tables.iter().zip(units).map(|(table, units)| Consumed::of_table(table, units));
+    let consumed = Consumed::by_table(consumed);
     Ok(reply(|object| {
         request.report.write_tables(object, &consumed);
         let mut responses = object.key("Responses").start_array();
@@ -326,18 +332,6 @@ fn check_bytes(bytes: usize) -> Result<(), Fault> {
         true => Err(Fault::validation("Collection size cannot exceed 4 MB: the items of a transaction are too large")),
         false => Ok(()),
     }
-}
-
-/// Units of each table, in the order in which tables were first named.
-fn by_table(tables: Vec<String>, units: impl Iterator<Item = f64>) -> Vec<(String, f64)> {
-    let mut sums: Vec<(String, f64)> = Vec::new();
-    for (table, units) in tables.into_iter().zip(units) {
-        match sums.iter_mut().find(|(name, _)| *name == table) {
-            Some((_, sum)) => *sum += units,
-            None => sums.push((table, units)),
-        }
-    }
-    sums
 }
 
 /// The actions of each element of the list: one, if it is well made.

@@ -81,6 +81,9 @@ fn from_wire(command: wire::Command) -> Command {
                 limit: scan.limit as usize,
             },
             wire::record_command::Operation::Observe(unit) => record::Operation::Observe { unit },
+            wire::record_command::Operation::Write(writes) => record::Operation::Write {
+                writes: writes.writes.into_iter().map(|write| (write.key, write.value)).collect(),
+            },
             wire::record_command::Operation::Register(entry) => {
                 record::Operation::Register { key: entry.key, value: entry.value }
             }

@@ -105,11 +105,15 @@ fn dynamo_to_wire(outcome: dynamo::Outcome) -> wire::DynamoResult {
         dynamo::Outcome::Tables { names, more } => Kind::Tables(wire::DynamoTableNames { names, more }),
         dynamo::Outcome::Fault { name, message } => Kind::Fault(wire::DynamoFault { name, message }),
         dynamo::Outcome::Part { item, bytes } => Kind::Part(wire::DynamoPart { item, bytes: bytes as u64 }),
-        dynamo::Outcome::Written { attributes, old_bytes, new_bytes } => Kind::Written(wire::DynamoWritten {
-            attributes: attributes.unwrap_or_default(),
-            old_bytes: old_bytes as u64,
-            new_bytes: new_bytes as u64,
-        }),
+        dynamo::Outcome::Written { attributes, old_bytes, new_bytes, entries } => {
+            let entry = |(index, bytes)| wire::DynamoEntryWritten { index, bytes: bytes as u64 };
+            Kind::Written(wire::DynamoWritten {
+                attributes: attributes.unwrap_or_default(),
+                old_bytes: old_bytes as u64,
+                new_bytes: new_bytes as u64,
+                entries: entries.into_iter().map(entry).collect(),
+            })
+        }
         dynamo::Outcome::Page(page) => Kind::Page(wire::DynamoPage {
             items: page.items,
             count: page.count as u64,
@@ -117,6 +121,7 @@ fn dynamo_to_wire(outcome: dynamo::Outcome) -> wire::DynamoResult {
             bytes: page.bytes as u64,
             last: page.last.unwrap_or_default(),
             more: page.more,
+            passed: page.passed.unwrap_or_default(),
         }),
         dynamo::Outcome::Together(outcomes) => {
             Kind::Together(wire::DynamoResults { results: outcomes.into_iter().map(dynamo_to_wire).collect() })

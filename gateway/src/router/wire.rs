@@ -33,6 +33,12 @@ pub(super) fn command_bytes(command: &wire::Command) -> usize {
             operation: Some(wire::record_command::Operation::Register(entry)),
         })) => entry.key.len() + entry.value.as_ref().map_or(0, bytes::Bytes::len),
         Some(Language::Record(wire::RecordCommand {
+            operation: Some(wire::record_command::Operation::Write(writes)),
+        })) => {
+            let bytes = |write: &wire::RecordWrite| write.key.len() + write.value.as_ref().map_or(0, bytes::Bytes::len);
+            writes.writes.iter().map(bytes).sum()
+        }
+        Some(Language::Record(wire::RecordCommand {
             operation: Some(wire::record_command::Operation::Replace(entry)),
         })) => {
             entry.key.len() + [&entry.seen, &entry.value].into_iter().flatten().map(bytes::Bytes::len).sum::<usize>()
@@ -150,7 +156,7 @@ fn write_to_wire(write: ItemWrite) -> wire::DynamoWriteItem {
     let record = write.encode();
     let item = match write.change {
         Change::Put(item) => item,
-        Change::Delete | Change::Update { .. } | Change::Check | Change::Claim(_) => Bytes::new(),
+        Change::Delete | Change::Update { .. } | Change::Check | Change::Claim(_) | Change::Mend { .. } => Bytes::new(),
     };
     wire::DynamoWriteItem { key: write.key, write: record, item }
 }
@@ -170,6 +176,10 @@ fn record_to_wire(operation: record::Operation) -> wire::RecordCommand {
             })
         }
         record::Operation::Observe { unit } => Operation::Observe(unit),
+        record::Operation::Write { writes } => {
+            let write = |(key, value)| wire::RecordWrite { key, value };
+            Operation::Write(wire::RecordWrites { writes: writes.into_iter().map(write).collect() })
+        }
         record::Operation::Register { key, value } => Operation::Register(wire::RecordRegister { key, value }),
         record::Operation::Replace { key, seen, value } => Operation::Replace(wire::RecordReplace { key, seen, value }),
     };
@@ -313,6 +323,10 @@ fn dynamo_outcome(result: wire::DynamoResult) -> Result<dynamo::Outcome, RouterE
             attributes: some_record(written.attributes),
             old_bytes: size(written.old_bytes)?,
             new_bytes: size(written.new_bytes)?,
+            entries: {
+                let entry = |entry: wire::DynamoEntryWritten| Ok((entry.index, size(entry.bytes)?));
+                written.entries.into_iter().map(entry).collect::<Result<_, RouterError>>()?
+            },
         },
         Kind::Page(page) => dynamo::Outcome::Page(Page {
             items: page.items,
@@ -321,6 +335,7 @@ fn dynamo_outcome(result: wire::DynamoResult) -> Result<dynamo::Outcome, RouterE
             bytes: size(page.bytes)?,
             last: some_record(page.last),
             more: page.more,
+            passed: some_record(page.passed),
         }),
         Kind::Together(wire::DynamoResults { results }) => {
             let nested = |result: &wire::DynamoResult| matches!(result.result, Some(Kind::Together(_)));

@@ -59,6 +59,8 @@ pub(super) enum Refusal {
     Changed,
     /// Breaks a limit, or cannot be done together.
     TooLarge(TxnError),
+    /// What was sent may take effect, and nobody can say whether it has.
+    Unknown,
     Router(RouterError),
 }
 
@@ -137,7 +139,7 @@ pub(super) async fn run(context: &Context, work: &Arc<Work>, purpose: Purpose) -
             }
             // The routes have changed: the next attempt is planned anew.
             Refusal::Router(RouterError::CrossGroup) => {}
-            Refusal::Watched | Refusal::TooLarge(_) | Refusal::Router(_) => {
+            Refusal::Watched | Refusal::TooLarge(_) | Refusal::Unknown | Refusal::Router(_) => {
                 tokio::spawn(aborted.clean_up());
                 return Err(final_error(refusal));
             }
@@ -156,6 +158,7 @@ fn final_error(refusal: Refusal) -> TxnError {
     match refusal {
         Refusal::Watched => TxnError::Conflict,
         Refusal::TooLarge(error) => error,
+        Refusal::Unknown => RouterError::OutcomeUnknown.into(),
         Refusal::Changed | Refusal::Router(RouterError::Locked | RouterError::Ended | RouterError::Conflict) => {
             RouterError::Unavailable(Reason::Locked).into()
         }

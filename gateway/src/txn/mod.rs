@@ -23,6 +23,9 @@
 //! So is a part that reads keys which it does not name (`SORT k BY w_*`): the view grows as they are met, and their
 //! versions count like those of the others. What one attempt has met, the next one locks from the start.
 //!
+//! And a part that writes units which it does not name: of a write on an item these are its entries in the indexes of
+//! its table. It writes them blindly, because whoever holds the item is the only one who may.
+//!
 //! Work of DynamoDB is *all or none*: if its language refuses one part, as a condition that is not true, nothing takes
 //! effect. In one group its parts become one command; over several, an attempt of which a vote is a refusal is aborted.
 //!
@@ -42,6 +45,8 @@ mod whole;
 
 #[cfg(test)]
 mod all_or_none_tests;
+#[cfg(test)]
+mod indexed_tests;
 #[cfg(test)]
 mod tests;
 

@@ -78,6 +78,7 @@ pub(super) async fn run(context: &Context, work: &Arc<Work>) -> Result<Vec<Outco
             Err(Refusal::Router(RouterError::CrossGroup)) => {}
             Err(Refusal::Watched) => return Err(TxnError::Conflict),
             Err(Refusal::TooLarge(error)) => return Err(error),
+            Err(Refusal::Unknown) => return Err(RouterError::OutcomeUnknown.into()),
             Err(Refusal::Router(error)) => return Err(error.into()),
         }
     }

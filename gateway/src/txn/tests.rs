@@ -90,9 +90,17 @@ impl Cluster {
     }
 
     /// Steps that were sent, by name, to both nodes, in no particular order.
-    fn steps(&self, name: fn(&wire::transact::Step) -> bool) -> usize {
+    pub(super) fn steps(&self, name: fn(&wire::transact::Step) -> bool) -> usize {
         let requests = self.nodes.iter().flat_map(FakeNode::requests);
         requests.filter(|request| step_of(request).is_some_and(name)).count()
+    }
+
+    /// Whatever is executed as one request is never answered.
+    pub(super) fn lose_answers_of_writes(&self) {
+        self.groups.interfere(|request| match &request.kind {
+            Some(wire::request::Kind::Exec(_)) => Fault::Afterwards(Verdict::Silence),
+            _ => Fault::None,
+        });
     }
 
     /// Returns when no lock is left.

@@ -159,6 +159,13 @@ impl RemoteView {
         self.seen
     }
 
+    /// Every unit that was looked at or written, sorted. Units may be written blindly: commands that reach beyond those
+    /// that they name know that nobody else writes them.
+    pub(super) fn touched(&self) -> BTreeSet<Bytes> {
+        let unit = |key: &Bytes| unit_len(key).ok().map(|len| key.slice(..len));
+        self.seen.keys().cloned().chain(self.writes.keys().filter_map(unit)).collect()
+    }
+
     /// What was written, in key order; `None`: removed.
     pub(super) fn into_writes(self) -> BTreeMap<Bytes, Option<Bytes>> {
         self.writes

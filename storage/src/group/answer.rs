@@ -132,11 +132,15 @@ fn dynamo_result(outcome: dynamo::Outcome) -> wire::DynamoResult {
         dynamo::Outcome::Tables { names, more } => Result::Tables(wire::DynamoTableNames { names, more }),
         dynamo::Outcome::Fault { name, message } => Result::Fault(wire::DynamoFault { name, message }),
         dynamo::Outcome::Part { item, bytes } => Result::Part(wire::DynamoPart { item, bytes: bytes as u64 }),
-        dynamo::Outcome::Written { attributes, old_bytes, new_bytes } => Result::Written(wire::DynamoWritten {
-            attributes: attributes.unwrap_or_default(),
-            old_bytes: old_bytes as u64,
-            new_bytes: new_bytes as u64,
-        }),
+        dynamo::Outcome::Written { attributes, old_bytes, new_bytes, entries } => {
+            let entry = |(index, bytes)| wire::DynamoEntryWritten { index, bytes: bytes as u64 };
+            Result::Written(wire::DynamoWritten {
+                attributes: attributes.unwrap_or_default(),
+                old_bytes: old_bytes as u64,
+                new_bytes: new_bytes as u64,
+                entries: entries.into_iter().map(entry).collect(),
+            })
+        }
         dynamo::Outcome::Page(page) => Result::Page(wire::DynamoPage {
             items: page.items,
             count: page.count as u64,
@@ -144,6 +148,7 @@ fn dynamo_result(outcome: dynamo::Outcome) -> wire::DynamoResult {
             bytes: page.bytes as u64,
             last: page.last.unwrap_or_default(),
             more: page.more,
+            passed: page.passed.unwrap_or_default(),
         }),
         dynamo::Outcome::Together(outcomes) => {
             Result::Together(wire::DynamoResults { results: outcomes.into_iter().map(dynamo_result).collect() })

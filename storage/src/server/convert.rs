@@ -145,6 +145,13 @@ fn record_operation(command: wire::RecordCommand) -> Result<record::Operation, W
     Ok(match command.operation.ok_or(missing("RecordCommand", "operation"))? {
         Operation::Get(key) => record::Operation::Get { key },
         Operation::Observe(unit) => record::Operation::Observe { unit },
+        Operation::Write(writes) => {
+            let write = |write: wire::RecordWrite| match Key::decode(&write.key) {
+                Ok(_) => Ok((write.key, write.value)),
+                Err(_) => Err(invalid("RecordWrite", "key")),
+            };
+            record::Operation::Write { writes: writes.writes.into_iter().map(write).collect::<Result<_, _>>()? }
+        }
         Operation::Register(entry) => match Key::decode(&entry.key) {
             Ok(Key::System(SystemKey::Entry { .. })) => {
                 record::Operation::Register { key: entry.key, value: entry.value }

@@ -9,6 +9,7 @@ looked at through another.
 
 import os
 import sys
+import time
 import unittest
 import uuid
 from decimal import Decimal
@@ -266,6 +267,155 @@ class Tables(WithTable):
         self.assertIn("TableMaxReadCapacityUnits", some.describe_limits())
         names = [name for page in some.get_paginator("list_tables").paginate() for name in page["TableNames"]]
         self.assertIn(self.name, names)
+
+
+class Indexes(unittest.TestCase):
+    """A table with a local index on `at` and a global one on `who` and `at`."""
+
+    def setUp(self):
+        self.name = "boto3-" + uuid.uuid4().hex
+
+        def key(name, role):
+            return {"AttributeName": name, "KeyType": role}
+
+        table = resource().create_table(
+            TableName=self.name,
+            KeySchema=[key("p", "HASH"), key("s", "RANGE")],
+            AttributeDefinitions=[
+                {"AttributeName": "p", "AttributeType": "S"},
+                {"AttributeName": "s", "AttributeType": "N"},
+                {"AttributeName": "at", "AttributeType": "N"},
+                {"AttributeName": "who", "AttributeType": "S"},
+            ],
+            LocalSecondaryIndexes=[
+                {
+                    "IndexName": "by-time",
+                    "KeySchema": [key("p", "HASH"), key("at", "RANGE")],
+                    "Projection": {"ProjectionType": "KEYS_ONLY"},
+                }
+            ],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": "by-who",
+                    "KeySchema": [key("who", "HASH"), key("at", "RANGE")],
+                    "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["note"]},
+                }
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        table.wait_until_exists()
+        self.table, self.other = resource(0).Table(self.name), resource(1).Table(self.name)
+        self.errors = self.table.meta.client.exceptions
+
+    def tearDown(self):
+        self.table.delete()
+
+    def notes(self, who, **more):
+        condition = Key("who").eq(who)
+        found = self.other.query(IndexName="by-who", KeyConditionExpression=condition, **more)
+        return [item["note"] for item in found["Items"]]
+
+    def test_an_index_knows_at_once_what_any_gateway_has_written(self):
+        with self.table.batch_writer() as batch:
+            for n in range(30):
+                batch.put_item(Item={"p": f"p{n % 3}", "s": n, "at": 100 - n, "who": "ada", "note": f"n{n}"})
+        self.assertEqual(self.notes("ada"), [f"n{n}" for n in reversed(range(30))])
+        self.table.update_item(
+            Key={"p": "p1", "s": 1},
+            UpdateExpression="SET who = :who, note = :note",
+            ExpressionAttributeValues={":who": "bob", ":note": "moved"},
+        )
+        self.assertEqual(self.notes("bob"), ["moved"])
+        self.table.update_item(Key={"p": "p1", "s": 1}, UpdateExpression="REMOVE who")
+        self.assertEqual(self.notes("bob"), [])
+        self.table.delete_item(Key={"p": "p2", "s": 2})
+        self.assertEqual(len(self.notes("ada")), 28)
+        self.assertEqual(self.notes("ada", ScanIndexForward=False, Limit=2), ["n0", "n3"])
+
+    def test_pages_of_indexes_follow_each_other(self):
+        with self.table.batch_writer() as batch:
+            for n in range(25):
+                batch.put_item(Item={"p": "p", "s": n, "at": n // 5, "who": "ada", "note": f"n{n}", "more": "x"})
+        pages = client(1).get_paginator("query").paginate(
+            TableName=self.name,
+            IndexName="by-who",
+            KeyConditionExpression="who = :who AND #at > :one",
+            ExpressionAttributeNames={"#at": "at"},
+            ExpressionAttributeValues={":who": {"S": "ada"}, ":one": {"N": "1"}},
+            PaginationConfig={"PageSize": 4},
+        )
+        found = [item["note"]["S"] for page in pages for item in page["Items"]]
+        self.assertEqual(found, [f"n{n}" for n in range(10, 25)])
+        by_time = {"IndexName": "by-time", "KeyConditionExpression": Key("p").eq("p") & Key("at").eq(2)}
+        self.assertEqual(set(self.other.query(**by_time)["Items"][0]), {"p", "s", "at"})
+        whole = self.other.query(**by_time, Select="ALL_ATTRIBUTES", ConsistentRead=True)["Items"]
+        self.assertEqual([item["note"] for item in whole], ["n10", "n11", "n12", "n13", "n14"])
+        self.assertEqual(self.other.scan(Select="COUNT")["Count"], 25)
+        self.assertEqual(self.other.scan(IndexName="by-who", Select="COUNT")["Count"], 25)
+
+    def test_what_an_index_cannot_hold_is_refused(self):
+        with self.assertRaisesRegex(self.errors.ClientError, "Type mismatch for Index Key who Expected: S Actual: N"):
+            self.table.put_item(Item={"p": "p", "s": 1, "at": 1, "who": 7})
+        with self.assertRaisesRegex(self.errors.ClientError, "empty string value"):
+            self.table.put_item(Item={"p": "p", "s": 1, "at": 1, "who": ""})
+        with self.assertRaisesRegex(self.errors.ClientError, "Consistent reads are not supported"):
+            self.table.query(IndexName="by-who", KeyConditionExpression=Key("who").eq("ada"), ConsistentRead=True)
+        self.assertEqual(self.other.scan(Select="COUNT")["Count"], 0)
+
+    def test_an_index_is_added_to_a_table_and_filled(self):
+        for n in range(40):
+            self.table.put_item(Item={"p": f"p{n}", "s": n, "note": f"n{n % 4}"})
+        some = client()
+        some.update_table(
+            TableName=self.name,
+            AttributeDefinitions=[{"AttributeName": "note", "AttributeType": "S"}],
+            GlobalSecondaryIndexUpdates=[
+                {
+                    "Create": {
+                        "IndexName": "by-note",
+                        "KeySchema": [{"AttributeName": "note", "KeyType": "HASH"}],
+                        "Projection": {"ProjectionType": "ALL"},
+                    }
+                }
+            ],
+        )
+        deadline = time.monotonic() + 180
+        written = 40
+        while True:
+            description = client(1).describe_table(TableName=self.name)["Table"]
+            index = next(it for it in description["GlobalSecondaryIndexes"] if it["IndexName"] == "by-note")
+            if index["IndexStatus"] == "ACTIVE":
+                break
+            self.assertLess(time.monotonic(), deadline, index)
+            # Meanwhile the table is written to, through gateways that do and do not know the index yet.
+            for number, table in enumerate([self.table, self.other]):
+                table.put_item(Item={"p": f"p{written}", "s": written, "note": f"n{written % 4}"})
+                written += 1
+            time.sleep(0.2)
+        # Gateways believe what they know of a table for a second.
+        while True:
+            try:
+                found = [self.count(number, f"n{n}") for number in range(len(ENDPOINTS)) for n in range(4)]
+                break
+            except self.errors.ClientError as error:
+                self.assertRegex(str(error), "backfilling|does not have the specified index")
+                self.assertLess(time.monotonic(), deadline)
+        self.assertEqual(found, [(written - n + 3) // 4 for n in range(4)] * len(ENDPOINTS))
+        some.update_table(
+            TableName=self.name, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "by-note"}}]
+        )
+        left = some.describe_table(TableName=self.name)["Table"]["GlobalSecondaryIndexes"]
+        self.assertEqual([index["IndexName"] for index in left], ["by-who"])
+
+    def count(self, number, note):
+        pages = client(number).get_paginator("query").paginate(
+            TableName=self.name,
+            IndexName="by-note",
+            Select="COUNT",
+            KeyConditionExpression="note = :note",
+            ExpressionAttributeValues={":note": {"S": note}},
+        )
+        return sum(page["Count"] for page in pages)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ async fn a_table_changes_what_it_costs_and_its_protection() {
                 "UpdateTable",
                 &table(r#","GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"i"}}]"#),
                 400,
-                "~GlobalSecondaryIndexUpdates is not supported yet",
+                "~at 'globalSecondaryIndexUpdates.1.member.delete.indexName' failed to satisfy constraint",
             ),
             ("UpdateTable", &table(r#","DeletionProtectionEnabled":false"#), 200, "~ACTIVE"),
             ("DeleteTable", &table(""), 200, "~DELETING"),

@@ -6,6 +6,8 @@ mod alter;
 mod api;
 mod expressions;
 mod hostile;
+mod index_definitions;
+mod indexes;
 mod legacy;
 mod many;
 mod serving;
@@ -36,6 +38,8 @@ struct FakeStore {
     /// Each call takes one; a test that wants calls to wait takes all.
     gate: Arc<Semaphore>,
     calls: Arc<Mutex<Vec<Operation>>>,
+    /// So many more calls are executed, and then none.
+    left: Arc<Mutex<Option<usize>>>,
 }
 
 impl Default for FakeStore {
@@ -45,6 +49,7 @@ impl Default for FakeStore {
             failure: Arc::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             calls: Arc::default(),
+            left: Arc::default(),
         }
     }
 }
@@ -116,12 +121,24 @@ impl Store for FakeStore {
         if let Some(error) = self.failure.lock().unwrap().clone() {
             return Err(error);
         }
+        if let Some(left) = &mut *self.left.lock().unwrap() {
+            *left = left.checked_sub(1).ok_or(StoreError::Unavailable)?;
+        }
         let command = commands::Command::Dynamo(call.operation.clone());
         let mut view = self.view.lock().unwrap();
         let before = view.records().clone();
         let outcome = view.run(&command).map_err(|error| StoreError::Internal(error.to_string()))?;
         // What a leader would refuse: keys beyond those that the request names.
-        let named = |key: &[u8]| call.units.iter().any(|unit| **unit == *key);
+        let tables = match &call.operation {
+            Operation::WriteItem(write) => vec![write.indexed.clone()],
+            Operation::Together(writes) => writes.iter().map(|write| write.indexed.clone()).collect(),
+            _ => Vec::new(),
+        };
+        let is_entry = |key: &[u8]| {
+            let mut tables = tables.iter().flatten();
+            tables.any(|table| table.indexes.iter().any(|index| index.key_attributes(table, key).is_some()))
+        };
+        let named = |key: &[u8]| call.units.iter().any(|unit| **unit == *key) || is_entry(key);
         for key in before.keys().chain(view.records().keys()) {
             let changed = before.get(key) != view.records().get(key);
             assert!(!changed || named(key), "{:?} changed a key that it does not name", call.operation);
