@@ -7,14 +7,10 @@ use std::process::Command;
 
 use tests::cluster::Cluster;
 
-/// Units of every kind that take seconds each.
-const UNITS: [&str; 12] = [
-    "unit/type/string",
+/// Units of several kinds that take seconds each.
+const UNITS: [&str; 8] = [
     "unit/type/incr",
-    "unit/type/hash",
-    "unit/type/set",
     "unit/type/stream-cgroups",
-    "unit/keyspace",
     "unit/bitfield",
     "unit/multi",
     "unit/pubsub",

@@ -6,9 +6,9 @@
     run.py --fetch
 
 Units go to the gateways by turns, one at a time. `expected.tsv` beside this file says of each unit how many tests
-pass, and which do not and why. The run fails when a test that is not listed there does not pass, when fewer tests ran
-through, or when a listed one passes by now. `--record` writes what was found into the file instead, with the reasons that
-it had. `--docs` brings the list of failing
+pass, and which do not and why. The run fails when a test that is not listed there does not pass, or when fewer tests ran
+through. Listed tests are left out, because some of them hang; `--record` runs them, too, and writes what was found into the
+file, with the reasons that it had. `--docs` brings the list of failing
 tests in `docs/redis.md` up to date with that file; `--fetch` only fetches the suite.
 
 The suite is fetched by `fetch.sh` into ~/.cache/elastickv/redis-suite; nothing of it is kept here.
@@ -38,7 +38,7 @@ integration/redis-cli""".split()
 # What a server under test must be for these is another thing than a gateway.
 TAGS = "-needs:debug -needs:repl -needs:config-maxmemory -needs:pfdebug -needs:save -needs:latency -large-memory -slow"
 # Without progress for so long a test hangs.
-PATIENCE_S = 60
+PATIENCE_S = 240
 # Tests that hang are left out of another run, so often.
 MOST_RUNS = 6
 
@@ -79,11 +79,11 @@ def attempt(unit, address, left_out, base_port):
     return results, hangs
 
 
-def run_unit(unit, address, base_port):
+def run_unit(unit, address, base_port, left_out=()):
     """Test -> whether it passes."""
     subprocess.run(["redis-cli", "-u", f"redis://{address}", "FLUSHALL"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["redis-cli", "-u", f"redis://{address}", "FUNCTION", "FLUSH"], check=True, stdout=subprocess.DEVNULL)
-    results, left_out = {}, []
+    results, left_out = {}, list(left_out)
     for _ in range(MOST_RUNS):
         found, hangs = attempt(unit, address, left_out, base_port)
         for test, passed in found:
@@ -168,7 +168,9 @@ def main():
     # A unit flushes the database of the others: one at a time, each by another gateway than the one before.
     expected, complaints = read_expected(), []
     for number, unit in enumerate(options.units):
-        results = run_unit(unit, options.gateways[number % len(options.gateways)], random.randrange(20000, 30000))
+        # Of tests with one name the suite leaves out all or none.
+        listed = [] if options.record else [test for test in expected.get(unit, (0, {}))[1] if " #" not in test]
+        results = run_unit(unit, options.gateways[number % len(options.gateways)], random.randrange(20000, 30000), listed)
         passed = sum(results.values())
         print(f"{unit}: {passed} of {len(results)}", flush=True)
         if options.record:
