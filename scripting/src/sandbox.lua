@@ -78,7 +78,7 @@ function env_contents.load(reader, name)
   return env_contents.loadstring(table.concat(parts), name or '=(load)')
 end
 env_contents.string = guarded{
-  byte = string.byte, char = string.char, find = string.find, format = string.format, gmatch = string.gmatch,
+  byte = string.byte, char = string.char, dump = string.dump, find = string.find, format = string.format, gmatch = string.gmatch,
   gsub = string.gsub, len = string.len, lower = string.lower, match = string.match, rep = string.rep,
   reverse = string.reverse, sub = string.sub, upper = string.upper, gfind = string.gfind,
 }

@@ -1,4 +1,5 @@
-//! Clients of Redis and applications built on it, unchanged, against a cluster: the scripts in `tests/compat/clients`.
+//! Clients of Redis and applications built on it, unchanged, against a cluster: the scripts in `tests/compat/clients`, and
+//! redis-benchmark.
 
 #![allow(clippy::unwrap_used)]
 
@@ -38,4 +39,25 @@ fn redis_py_finds_what_it_expects() {
 #[test]
 fn applications_built_on_redis_run() {
     run("applications.py");
+}
+
+#[test]
+fn redis_benchmark_runs_its_list_without_an_error() {
+    let cluster = Cluster::builder().nodes(3).groups(3).start();
+    let address = cluster.redis();
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let ran = Command::new("redis-benchmark")
+        .args(["-h", &host, "-p", &port, "-n", "500", "-c", "10", "-r", "1000", "--csv"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let complaints = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(
+        ran.status.success() && !(told.clone() + &complaints).to_lowercase().contains("error"),
+        "{told}{complaints}"
+    );
+    let list = "PING_INLINE PING_MBULK SET GET INCR LPUSH RPUSH LPOP RPOP SADD HSET SPOP ZADD ZPOPMIN";
+    for test in list.split(' ').chain(["LRANGE_600 (first 600 elements)", "MSET (10 keys)"]) {
+        assert!(told.contains(&format!("\"{test}\",")), "{test}: {told}");
+    }
 }

@@ -252,7 +252,7 @@ impl<V: View> Database<'_, V> {
         }
     }
 
-    /// Those that LIMIT leaves of the elements as they stand; of a list or sorted set from its end with DESC.
+    /// Those that LIMIT leaves of the elements as they stand; from their end with DESC.
     async fn in_own_order(&mut self, key: &Bytes, options: &Options) -> Result<Vec<Bytes>, Fault> {
         let order = if options.descending { Order::Descending } else { Order::Ascending };
         let from_front = |len: u64| {
@@ -272,8 +272,13 @@ impl<V: View> Database<'_, V> {
                 let members = set.between(self.view, from_front(set.len()), order).await?;
                 Ok(members.into_iter().map(|(member, _)| member).collect())
             }
+            // A set has no order of its own. In scripts and with STORE Redis takes that of the bytes; here it is always that.
             _ => {
                 let mut members = self.elements_to_sort(key).await?;
+                members.sort_unstable();
+                if options.descending {
+                    members.reverse();
+                }
                 let left = options.left(members.len());
                 Ok(members.drain(left).collect())
             }

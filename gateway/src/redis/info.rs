@@ -94,6 +94,7 @@ fn memory(shared: &Shared, out: &mut String) -> std::fmt::Result {
         write!(out, "{name}:{bytes}\r\n{name}_human:{}\r\n", human(bytes))?;
     }
     write!(out, "maxmemory_policy:{}\r\n", shared.parameters.text("maxmemory-policy"))?;
+    write!(out, "number_of_cached_scripts:{}\r\n", shared.scripts.count_kept())?;
     write!(out, "mem_not_counted_for_evict:0\r\n")?;
     write!(out, "mem_clients_slaves:0\r\n")?;
     write!(out, "mem_clients_normal:{waiting}\r\n")?;

@@ -2,8 +2,10 @@
 //!
 //! Scripts and libraries are in the registries that all gateways share ([`Registries`]). The name of a script is the hash
 //! of its text, so a text is kept for [`KEPT`]: only that another gateway has removed it is heard of so late. Libraries
-//! are read whenever they are needed.
+//! are read whenever they are needed; what stands in a text is kept, so that it is not run each time to learn it.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -37,6 +39,8 @@ pub(super) struct Scripts {
     registries: Registries,
     /// Texts that are registered, by hash.
     kept: Cache<String, Bytes>,
+    /// What stands in the texts of libraries.
+    read: Cache<Bytes, Arc<Library>>,
     turns: Semaphore,
 }
 
@@ -99,6 +103,10 @@ impl Scripts {
                 .weigher(|sha: &String, text: &Bytes| u32::try_from(sha.len() + text.len()).unwrap_or(u32::MAX))
                 .time_to_live(KEPT)
                 .build(),
+            read: Cache::builder()
+                .max_capacity(KEPT_BYTES)
+                .weigher(|text: &Bytes, _: &Arc<Library>| u32::try_from(text.len()).unwrap_or(u32::MAX))
+                .build(),
             turns: Semaphore::new(MAX_RUNNING),
         }
     }
@@ -107,6 +115,11 @@ impl Scripts {
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.turns.acquire().await.ok()
+    }
+
+    /// Scripts whose text is kept here at the moment; the cluster may know more.
+    pub(super) fn count_kept(&self) -> usize {
+        self.kept.iter().count()
     }
 
     /// The text that a command line names, and whether it must not write.
@@ -153,9 +166,20 @@ impl Scripts {
     }
 
     /// All libraries, sorted by name, with their texts.
-    async fn libraries(&self) -> Result<Vec<(Library, Bytes)>, Failure> {
-        let entries = self.registries.list(Registry::Libraries).await?;
-        entries.into_iter().map(|(_, text)| Ok((library::read(&text)?, text))).collect()
+    async fn libraries(&self) -> Result<Vec<(Arc<Library>, Bytes)>, Failure> {
+        let mut libraries = Vec::new();
+        for (_, text) in self.registries.list(Registry::Libraries).await? {
+            let library = match self.read.get(&text).await {
+                Some(library) => library,
+                None => {
+                    let library = Arc::new(library::read(&text)?);
+                    self.read.insert(text.clone(), library.clone()).await;
+                    library
+                }
+            };
+            libraries.push((library, text));
+        }
+        Ok(libraries)
     }
 
     async fn function(&self, name: &Bytes, only_reads: bool) -> Result<(Bytes, bool), Failure> {
@@ -266,20 +290,20 @@ impl Scripts {
                 let Some(texts) = dumped(&args[2]) else {
                     return refused("ERR DUMP payload version or checksum are wrong");
                 };
-                for text in &texts {
-                    library::read(text)?;
-                }
-                match &policy[..] {
-                    b"flush" => self.remove_all(Registry::Libraries).await?,
-                    b"append" => {
-                        for text in &texts {
-                            self.check(text, false).await?;
-                        }
+                let new = texts.iter().map(|text| library::read(text)).collect::<Result<Vec<_>, _>>()?;
+                if policy == b"flush" {
+                    self.remove_all(Registry::Libraries).await?;
+                } else {
+                    let present = self.present().await?;
+                    if policy == b"append"
+                        && let Some(taken) = new.iter().find(|new| present.iter().any(|other| other.name == new.name))
+                    {
+                        return Err(Failure::Refused(format!("ERR Library {} already exists", taken.name)));
                     }
-                    _ => {}
+                    refuse_taken_functions(&new, &present)?;
                 }
-                for text in &texts {
-                    self.load(text, true).await?;
+                for (library, text) in new.iter().zip(&texts) {
+                    self.registries.set(Registry::Libraries, library.name.as_bytes(), Some(text.clone())).await?;
                 }
                 Ok(Value::OK)
             }
@@ -293,28 +317,17 @@ impl Scripts {
         Ok(())
     }
 
-    /// Refuses a library whose name, or one of whose functions' names, is taken by another.
-    async fn check(&self, text: &Bytes, replace: bool) -> Result<Library, Failure> {
-        let new = library::read(text)?;
-        for (other, _) in self.libraries().await? {
-            if other.name == new.name {
-                if !replace {
-                    return Err(Failure::Refused(format!("ERR Library '{}' already exists", new.name)));
-                }
-                continue;
-            }
-            let taken = |function: &&library::Function| {
-                other.functions.iter().any(|its| its.name.eq_ignore_ascii_case(&function.name))
-            };
-            if let Some(function) = new.functions.iter().find(taken) {
-                return Err(Failure::Refused(format!("ERR Function {} already exists", function.name)));
-            }
-        }
-        Ok(new)
+    async fn present(&self) -> Result<Vec<Arc<Library>>, Failure> {
+        Ok(self.libraries().await?.into_iter().map(|(library, _)| library).collect())
     }
 
     async fn load(&self, text: &Bytes, replace: bool) -> Result<String, Failure> {
-        let new = self.check(text, replace).await?;
+        let new = library::read(text)?;
+        let present = self.present().await?;
+        if !replace && present.iter().any(|other| other.name == new.name) {
+            return Err(Failure::Refused(format!("ERR Library '{}' already exists", new.name)));
+        }
+        refuse_taken_functions(std::slice::from_ref(&new), &present)?;
         self.registries.set(Registry::Libraries, new.name.as_bytes(), Some(text.clone())).await?;
         Ok(new.name)
     }
@@ -345,9 +358,9 @@ impl Scripts {
                     (Value::bulk("flags"), Value::Set(flags)),
                 ])
             };
-            let functions = library.functions.into_iter().map(function).collect();
+            let functions = library.functions.iter().cloned().map(function).collect();
             let mut fields = vec![
-                (Value::bulk("library_name"), Value::bulk(library.name)),
+                (Value::bulk("library_name"), Value::bulk(library.name.clone())),
                 (Value::bulk("engine"), Value::bulk("LUA")),
                 (Value::bulk("functions"), Value::Array(functions)),
             ];
@@ -357,6 +370,21 @@ impl Scripts {
             listed.push(Value::Map(fields));
         }
         Ok(Value::Array(listed))
+    }
+}
+
+/// Refuses a new library one of whose functions has the name of a function of another that stays.
+fn refuse_taken_functions(new: &[Library], present: &[Arc<Library>]) -> Result<(), Failure> {
+    let stays = |other: &&Arc<Library>| new.iter().all(|new| new.name != other.name);
+    let taken: HashSet<String> = present
+        .iter()
+        .filter(stays)
+        .flat_map(|other| other.functions.iter().map(|function| function.name.to_ascii_lowercase()))
+        .collect();
+    match new.iter().flat_map(|new| &new.functions).find(|function| taken.contains(&function.name.to_ascii_lowercase()))
+    {
+        Some(function) => Err(Failure::Refused(format!("ERR Function {} already exists", function.name))),
+        None => Ok(()),
     }
 }
 

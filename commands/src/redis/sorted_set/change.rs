@@ -1,5 +1,7 @@
 //! Adding, changing and removing members.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::super::access::{Database, Reply};
@@ -98,8 +100,13 @@ impl<V: View> Database<'_, V> {
             Some(set) => set,
         };
         let (mut added, mut updated, mut processed) = (0, 0, None);
+        // A new set is written at once when it is known: an order is built much faster than it grows.
+        let mut new = (set.len() == 0).then(BTreeMap::new);
         for (member, score) in members {
-            let old = if set.len() == 0 { None } else { set.score(self.view, member).await? };
+            let old = match &new {
+                Some(new) => new.get(member).copied(),
+                None => set.score(self.view, member).await?,
+            };
             let mut score = *score;
             match old {
                 Some(_) if options.only_new => continue,
@@ -114,17 +121,22 @@ impl<V: View> Database<'_, V> {
                     if (options.only_lower && score >= old) || (options.only_higher && score <= old) {
                         continue;
                     }
-                    if score != old {
-                        set.write(self.view, member, Some(old), score).await?;
-                        updated += 1;
+                    if score == old {
+                        processed = Some(score);
+                        continue;
                     }
+                    updated += 1;
                 }
-                None => {
-                    set.write(self.view, member, None, score).await?;
-                    added += 1;
-                }
+                None => added += 1,
+            }
+            match &mut new {
+                Some(new) => _ = new.insert(member.clone(), score),
+                None => set.write(self.view, member, old, score).await?,
             }
             processed = Some(score);
+        }
+        if let Some(new) = new {
+            set.fill(self.view, &new.into_iter().collect::<Vec<_>>());
         }
         if added + updated > 0 {
             self.close_sorted_set(&set);

@@ -76,28 +76,51 @@ impl Interval {
                 (set.below(view, &low).await?, high)
             }
             Interval::Names(min, max) => {
-                // All members have this score, or it is not said which are in the interval.
-                let (_, score) = set.at(view, 0).await?;
-                let low = match min {
-                    NameEdge::Lowest => 0,
-                    NameEdge::Highest => set.len(),
-                    NameEdge::Name(edge) => set.below(view, &place(score, edge, edge.open)).await?,
-                };
-                let high = match max {
-                    NameEdge::Lowest => 0,
-                    NameEdge::Highest => set.len(),
-                    NameEdge::Name(edge) => set.below(view, &place(score, edge, !edge.open)).await?,
-                };
-                (low, high)
+                let (_, lowest) = set.at(view, 0).await?;
+                let (_, highest) = set.at(view, set.len() - 1).await?;
+                if lowest == highest {
+                    (min.rank(view, set, lowest, false).await?, max.rank(view, set, lowest, true).await?)
+                } else {
+                    // Names are in no order then, and Redis does not say what it finds: halving finds the same where they are.
+                    let low = set.halve(view, |name| min.is_above(name)).await?;
+                    (low, set.halve(view, |name| !max.is_below(name)).await?)
+                }
             }
         };
         Ok(if low < high { low..high } else { 0..0 })
     }
 }
 
-fn place(score: f64, edge: &Edge<Bytes>, above: bool) -> Bytes {
-    let place = in_order(score, &edge.at);
-    if above { just_above(&place).into() } else { place }
+impl NameEdge {
+    /// How many members lie before it, if all have this score; at the upper end of an interval, with the one that it names.
+    async fn rank<V: View>(&self, view: &mut V, set: &SortedSet, score: f64, upper: bool) -> Result<u64, ViewError> {
+        match self {
+            NameEdge::Lowest => Ok(0),
+            NameEdge::Highest => Ok(set.len()),
+            NameEdge::Name(edge) => {
+                let place = in_order(score, &edge.at);
+                set.below(view, &if edge.open == upper { place } else { just_above(&place).into() }).await
+            }
+        }
+    }
+
+    /// Whether a name lies before an interval that begins here.
+    fn is_above(&self, name: &[u8]) -> bool {
+        match self {
+            NameEdge::Lowest => false,
+            NameEdge::Highest => true,
+            NameEdge::Name(edge) => name < &edge.at[..] || edge.open && name == edge.at,
+        }
+    }
+
+    /// Whether a name lies behind an interval that ends here.
+    fn is_below(&self, name: &[u8]) -> bool {
+        match self {
+            NameEdge::Lowest => true,
+            NameEdge::Highest => false,
+            NameEdge::Name(edge) => name > &edge.at[..] || edge.open && name == edge.at,
+        }
+    }
 }
 
 fn score_edge(text: &Bytes) -> Result<Edge<f64>, RedisError> {

@@ -153,6 +153,19 @@ impl SortedSet {
         self.order().rank(view, place).await
     }
 
+    /// How many members lie before the first whose name is not `low`, if those are the first ones.
+    async fn halve<V: View>(&self, view: &mut V, low: impl Fn(&[u8]) -> bool) -> Result<u64, ViewError> {
+        let (mut below, mut above) = (0, self.len());
+        while below < above {
+            let middle = below + (above - below) / 2;
+            match low(&self.at(view, middle).await?.0) {
+                true => below = middle + 1,
+                false => above = middle,
+            }
+        }
+        Ok(below)
+    }
+
     /// The member with a rank.
     async fn at<V: View>(&self, view: &mut V, rank: u64) -> Result<Scored, ViewError> {
         match self.order().select(view, rank).await? {

@@ -1,6 +1,6 @@
 //! XADD, XTRIM, XDEL and XSETID: what changes the entries of a stream.
 //!
-//! An approximate trim (`~`) removes a hundred entries at a time or nothing, as Redis frees whole nodes.
+//! An approximate trim (`~`) removes whole hundreds of entries in the order of their adding, as Redis frees whole nodes.
 
 use bytes::Bytes;
 
@@ -34,14 +34,14 @@ struct Trim {
 
 impl Trim {
     async fn run<V: View>(self, view: &mut V, stream: &mut Stream) -> Result<u64, ViewError> {
-        let step = if self.approximate { NODE } else { 1 };
+        let node = self.approximate.then_some(NODE);
         let limit = self.limit.unwrap_or(u64::MAX);
         match self.to {
             Threshold::MaxLen(most) => {
                 let surplus = stream.log.length.saturating_sub(most);
-                stream.trim(view, None, surplus.min(limit), step).await
+                stream.trim(view, None, surplus.min(limit), node).await
             }
-            Threshold::MinId(id) => stream.trim(view, Some(id), limit, step).await,
+            Threshold::MinId(id) => stream.trim(view, Some(id), limit, node).await,
         }
     }
 }

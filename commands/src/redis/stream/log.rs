@@ -207,25 +207,35 @@ impl Stream {
         Ok(true)
     }
 
-    /// Removes entries from the front as long as `goes` says so; how many.
+    /// Removes entries from the front, those below an id if there is one, at most so many; how many. With `node` it removes
+    /// whole nodes of so many entries, counted from the first that was ever added, or nothing.
     pub(super) async fn trim<V: View>(
         &mut self,
         view: &mut V,
         below: Option<Id>,
         most: u64,
-        step: u64,
+        node: Option<u64>,
     ) -> Result<u64, ViewError> {
         let mut removed = 0;
-        while removed + step <= most && self.log.length >= step && self.log.length > 0 {
+        while self.log.length > 0 {
             if below.is_some_and(|below| self.log.first >= below) {
                 break;
             }
-            let wanted = if step > 1 { step } else { (most - removed).min(256) };
+            let wanted = match node {
+                Some(node) => {
+                    let behind_node_start = self.log.added.saturating_sub(self.log.length) % node;
+                    (node - behind_node_start).min(self.log.length)
+                }
+                None => (most - removed).min(256),
+            };
+            if wanted == 0 || removed + wanted > most {
+                break;
+            }
             let entries = self.entries();
             let end = below.map(Id::bytes);
             let Some(range) = entries.between(&self.log.first.bytes(), end.as_ref().map(|end| &end[..])) else { break };
             let found = entries.scan(view, &range, Order::Ascending, wanted as usize).await?;
-            if found.is_empty() || (step > 1 && (found.len() as u64) < wanted) {
+            if found.is_empty() || (node.is_some() && (found.len() as u64) < wanted) {
                 break;
             }
             found.iter().for_each(|(name, _)| entries.delete(view, name));

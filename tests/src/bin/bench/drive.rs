@@ -48,7 +48,8 @@ where
     figure(latencies_us, begin.elapsed())
 }
 
-fn figure(mut latencies_us: Vec<u32>, elapsed: Duration) -> Result<Figure, String> {
+/// What these latencies, in microseconds, come to.
+pub fn figure(mut latencies_us: Vec<u32>, elapsed: Duration) -> Result<Figure, String> {
     if latencies_us.is_empty() {
         return Err("nothing was answered".to_owned());
     }

@@ -1,7 +1,7 @@
 //! Throughput and latency of a three-node cluster, beside Redis and etcd on the same machine, in the same run.
 //!
 //! ```text
-//! bench [--seconds 8] [--groups 3] [--gateways 1] [--data-dir DIR] [--no-peers] [--only TEXT]
+//! bench [--seconds 8] [--groups 3] [--gateways 1] [--data-dir DIR] [--no-peers] [--only TEXT] [--collections]
 //!       [--storage-tables TOML] [--write-docs]
 //! ```
 //!
@@ -13,6 +13,7 @@
 //! Values have 100 bytes, keys are random out of a hundred thousand, nothing runs at the same time as something else.
 //! Everything shares the machine with its clients, so ratios mean more than figures.
 
+mod collections;
 mod drive;
 mod dynamo;
 mod etcd;
@@ -66,6 +67,9 @@ struct Options {
     /// Only workloads whose name contains this, and nothing else.
     #[arg(long, value_name = "TEXT", conflicts_with = "write_docs")]
     only: Option<String>,
+    /// Only what commands on growing collections cost.
+    #[arg(long, conflicts_with_all = ["only", "write_docs"])]
+    collections: bool,
     /// TOML tables for the configuration of the storage nodes: how does another setting do?
     #[arg(long, value_name = "TOML", default_value = "")]
     storage_tables: String,
@@ -115,6 +119,11 @@ fn run(options: &Options) -> Result<(), String> {
     let duration = Duration::from_secs(options.seconds);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
+    if options.collections {
+        let cluster = start_cluster(options, root.path());
+        println!("\n{}", collections::run(cluster.redis(), duration)?);
+        return Ok(());
+    }
     if let Some(only) = &options.only {
         return measure_only(options, only, root.path(), duration);
     }
