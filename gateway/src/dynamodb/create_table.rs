@@ -411,8 +411,6 @@ mod tests {
             r#""SSESpecification":{"Enabled":true}"#,
             r#""StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_IMAGE"}"#,
             r#""TableClass":"STANDARD_INFREQUENT_ACCESS""#,
-            r#""GlobalSecondaryIndexes":[]"#,
-            r#""LocalSecondaryIndexes":[{"IndexName":"i"}]"#,
             r#""OnDemandThroughput":{}"#,
         ];
         for option in some {

@@ -5,6 +5,8 @@
 //! ([`commands::dynamo::PageRead`]), until the page is full; the key of the last item looked at is where the next request
 //! goes on. Entries are read as items are: they hold what the index projects.
 
+use std::sync::Arc;
+
 use aws_smithy_types::Number;
 use bytes::Bytes;
 use commands::Order;
@@ -17,7 +19,7 @@ use keyspace::KeyRange;
 
 use super::attribute::{read_item, write_item};
 use super::capacity::{CapacityReport, Consumed, read_units};
-use super::catalog::Catalog;
+use super::catalog::{Catalog, as_it_is};
 use super::constraints::Constraints;
 use super::expressions::{ExpressionFields, Expressions, Known};
 use super::fault::Fault;
@@ -130,6 +132,17 @@ impl RangeRequest {
 
     fn order(&self) -> Order {
         if self.descending { Order::Descending } else { Order::Ascending }
+    }
+
+    /// The table as it is known here; as it is, if what is known does not have the index, or not yet ready.
+    async fn table<S: Store>(&self, store: &S, catalog: &Catalog) -> Result<Arc<Table>, Fault> {
+        let known = catalog.table(store, &self.table_name).await.map_err(table_missing)?;
+        match &self.index_name {
+            Some(name) if !known.index(name).is_some_and(Index::is_active) => {
+                Ok(as_it_is(store, &known).await?.unwrap_or(known))
+            }
+            _ => Ok(known),
+        }
     }
 
     /// What is to be read of the table.
@@ -348,7 +361,7 @@ pub(super) async fn query<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
         ));
     };
-    let table = catalog.table(store, &request.table_name).await.map_err(table_missing)?;
+    let table = request.table(store, catalog).await?;
     let target = request.target(&table, true)?;
     if let Some(filter) = &request.expressions.filter {
         check_filter(target, filter, request.expressions.legacy)?;
@@ -380,7 +393,7 @@ pub(super) async fn query<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -
 pub(super) async fn scan<S: Store>(store: &S, catalog: &Catalog, body: &[u8]) -> Result<String, Fault> {
     let mut request = RangeRequest::read(body, &SCAN)?;
     request.descending = false;
-    let table = catalog.table(store, &request.table_name).await.map_err(table_missing)?;
+    let table = request.table(store, catalog).await?;
     let target = request.target(&table, false)?;
     let range = match request.segment {
         Some(segment) => segment_range(target.source(), segment),
