@@ -8,9 +8,8 @@ use std::process::Command;
 use tests::cluster::Cluster;
 
 /// Units of several kinds that take seconds each.
-const UNITS: [&str; 8] = [
+const UNITS: [&str; 7] = [
     "unit/type/incr",
-    "unit/type/stream-cgroups",
     "unit/bitfield",
     "unit/multi",
     "unit/pubsub",

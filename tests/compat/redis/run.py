@@ -32,9 +32,7 @@ DOCS = HERE.parents[2] / "docs/redis.md"
 LIST_BEGINS, LIST_ENDS = "<!-- tests that do not pass -->", "<!-- end -->"
 UNITS = """unit/type/string unit/type/incr unit/type/list unit/type/list-3 unit/type/hash unit/type/set
 unit/type/zset unit/type/stream unit/type/stream-cgroups unit/keyspace unit/scan unit/expire unit/sort unit/bitops unit/bitfield
-unit/hyperloglog unit/geo unit/multi unit/pubsub unit/scripting unit/functions unit/protocol unit/quit unit/introspection
-unit/introspection-2 unit/other unit/dump unit/pause unit/slowlog unit/info-command unit/tracking unit/violations
-integration/redis-cli""".split()
+unit/hyperloglog unit/geo unit/multi unit/pubsub unit/scripting unit/functions unit/protocol unit/quit""".split()
 # What a server under test must be for these is another thing than a gateway.
 TAGS = "-needs:debug -needs:repl -needs:config-maxmemory -needs:pfdebug -needs:save -needs:latency -large-memory -slow"
 # Without progress for so long a test hangs.
