@@ -8,15 +8,8 @@ use std::process::Command;
 use tests::cluster::Cluster;
 
 /// Units of several kinds that take seconds each.
-const UNITS: [&str; 7] = [
-    "unit/type/incr",
-    "unit/bitfield",
-    "unit/multi",
-    "unit/pubsub",
-    "unit/functions",
-    "unit/protocol",
-    "unit/quit",
-];
+const UNITS: [&str; 7] =
+    ["unit/type/incr", "unit/bitfield", "unit/multi", "unit/pubsub", "unit/functions", "unit/protocol", "unit/quit"];
 
 /// The suite comes from a Debian mirror, and is Tcl.
 fn is_there(runner: &Path) -> bool {
